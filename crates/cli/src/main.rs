@@ -1,0 +1,3 @@
+//! gantry: the command line
+
+fn main() {}

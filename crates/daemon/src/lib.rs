@@ -1,0 +1,1 @@
+//! gantryd: the Docker Engine API over HTTP

@@ -1,0 +1,3 @@
+//! gantryd: the Docker Engine API over HTTP
+
+fn main() {}

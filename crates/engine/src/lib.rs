@@ -1,0 +1,1 @@
+//! The engine: containers and images as Docker knows them

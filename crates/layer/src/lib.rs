@@ -1,0 +1,1 @@
+//! OCI layers: decompress, apply, diff

@@ -1,0 +1,1 @@
+//! The vocabulary of OCI: references, digests, descriptors, image and runtime specifications

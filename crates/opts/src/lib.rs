@@ -1,0 +1,1 @@
+//! The little languages of the command line: mounts, sizes, durations, signals, ulimits

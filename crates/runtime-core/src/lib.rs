@@ -1,0 +1,1 @@
+//! The OCI runtime as a library: plan, create, init, exec, kill, delete

@@ -1,0 +1,3 @@
+//! gantry-runtime: runc's command line
+
+fn main() {}

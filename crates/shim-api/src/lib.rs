@@ -1,0 +1,1 @@
+//! The shim's seams: ttrpc framing, the task service, the attach socket

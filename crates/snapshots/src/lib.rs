@@ -1,0 +1,1 @@
+//! Snapshotters: layered root file systems

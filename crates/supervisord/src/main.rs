@@ -1,0 +1,3 @@
+//! gantry-supervisor: the supervisor as a process
+
+fn main() {}

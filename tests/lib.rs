@@ -1,0 +1,1 @@
+//! The suites that run Gantry's real binaries: see `docs/testing.md`.

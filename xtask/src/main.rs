@@ -1,0 +1,3 @@
+//! `cargo xtask`: the one entrance to building, testing and measuring Gantry.
+
+fn main() {}
