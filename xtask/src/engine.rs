@@ -1,0 +1,135 @@
+//! A private engine: `gantryd` on roots and sockets of its own, in one temporary directory, gone afterwards.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// A running private engine. Dropping it stops it and removes its directory.
+pub(crate) struct Engine {
+    binaries: PathBuf,
+    dir: PathBuf,
+    daemon: Option<Child>,
+}
+
+impl Engine {
+    /// Starts one with the binaries of a folder and waits until it answers.
+    pub(crate) fn start(binaries: &Path) -> Result<Self> {
+        let dir = std::env::temp_dir().join(format!("gantry-{}", std::process::id()));
+        fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
+        let mut engine = Self { binaries: binaries.to_path_buf(), dir, daemon: None };
+        let log = fs::File::create(engine.dir.join("gantryd.log"))?;
+        let daemon = Command::new(engine.binaries.join("gantryd"))
+            .arg("--data-root")
+            .arg(engine.dir.join("data"))
+            .arg("--exec-root")
+            .arg(engine.dir.join("exec"))
+            .arg("--pidfile")
+            .arg(engine.dir.join("gantryd.pid"))
+            .arg("--cgroup-parent")
+            .arg(format!("/gantry-{}", std::process::id()))
+            .arg("-H")
+            .arg(engine.host())
+            .env("GANTRY_TRACE", engine.trace())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("start gantryd")?;
+        engine.daemon = Some(daemon);
+        engine.wait_until_ready()?;
+        Ok(engine)
+    }
+
+    /// The value of `DOCKER_HOST`.
+    pub(crate) fn host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// Where every layer writes what it did.
+    pub(crate) fn trace(&self) -> PathBuf {
+        self.dir.join("trace")
+    }
+
+    /// `gantry` on this engine.
+    pub(crate) fn gantry(&self) -> Command {
+        let mut command = Command::new(self.binaries.join("gantry"));
+        command.arg("--host").arg(self.host());
+        command
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.join("gantryd.sock")
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if UnixStream::connect(self.socket()).is_ok() {
+                return Ok(());
+            }
+            let exited = self.daemon.as_mut().and_then(|child| child.try_wait().ok().flatten());
+            if exited.is_some() || Instant::now() > deadline {
+                let mut log = String::new();
+                fs::File::open(self.dir.join("gantryd.log"))?.read_to_string(&mut log)?;
+                bail!("gantryd did not come up:\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Removes the containers, ends the daemon and its supervisor, and takes the directory away.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
+        if let Ok(listed) = self.gantry().args(["ps", "-aq"]).stdin(Stdio::null()).stderr(Stdio::null()).output() {
+            let ids = String::from_utf8_lossy(&listed.stdout).into_owned();
+            if !ids.trim().is_empty() {
+                let mut remove = self.gantry();
+                remove.args(["rm", "-f"]).args(ids.split_whitespace()).stdout(Stdio::null()).status()?;
+            }
+        }
+        terminate(daemon.id() as i32);
+        daemon.wait()?;
+        let pid = fs::read_to_string(self.dir.join("exec/supervisor.pid")).ok();
+        if let Some(pid) = pid.and_then(|text| text.trim().parse::<i32>().ok()) {
+            terminate(pid);
+            wait_gone(pid);
+        }
+        fs::remove_dir_all(&self.dir).with_context(|| format!("remove {}", self.dir.display()))
+    }
+}
+
+impl Drop for Engine {
+    #[allow(clippy::print_stderr)] // a drop has nobody to return its error to
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            eprintln!("xtask: {error:#}");
+        }
+    }
+}
+
+/// Asks a process to end.
+#[allow(unsafe_code)]
+fn terminate(pid: i32) {
+    if pid > 1 {
+        // SAFETY: kill takes two integers and touches no memory of ours.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
+    }
+}
+
+fn wait_gone(pid: i32) {
+    for _ in 0..400 {
+        if !Path::new(&format!("/proc/{pid}")).exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
