@@ -1,1 +1,21 @@
-//! The little languages of the command line: mounts, sizes, durations, signals, ulimits
+#![doc = include_str!("../README.md")]
+
+pub mod cap;
+pub mod cpus;
+pub mod detach;
+pub mod device;
+pub mod duration;
+pub mod env;
+pub mod filter;
+pub mod mount;
+pub mod port;
+pub mod restart;
+pub mod signal;
+pub mod size;
+pub mod tmpfs;
+pub mod ulimit;
+pub mod user;
+pub mod volume;
+
+#[cfg(test)]
+mod proptests;
