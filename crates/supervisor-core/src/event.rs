@@ -1,5 +1,7 @@
 //! What happened, as containerd tells it: envelopes with a topic and one message.
 
+pub mod wire;
+
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 

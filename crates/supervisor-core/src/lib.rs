@@ -3,7 +3,9 @@
 pub mod container;
 pub mod content;
 pub mod event;
+pub mod filter;
 pub mod image;
+pub mod lease;
 pub mod snapshot;
 pub mod task;
 
@@ -32,7 +34,9 @@ pub struct Time(pub i128);
 impl Time {
     /// The system clock now.
     pub fn now() -> Self {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         Self(since.as_nanos() as i128)
     }
 }
@@ -97,6 +101,13 @@ pub trait Supervisor: Send + Sync {
 
     /// Its version.
     async fn version(&self) -> Result<Version>;
+
+    /// The leases of one namespace. `NotImplemented` where there are none.
+    fn leases(&self, namespace: &str) -> Result<Arc<dyn lease::Leases>> {
+        Err(Error::not_implemented(format!(
+            "leases of namespace {namespace:?} are not implemented"
+        )))
+    }
 }
 
 /// Refuses what containerd refuses as an identifier (namespace, container, exec): 1 to 76 characters of
@@ -113,10 +124,7 @@ pub fn validate_identifier(id: &str) -> Result<()> {
     let bytes = id.as_bytes();
     let well_formed = bytes.iter().enumerate().all(|(i, &c)| {
         c.is_ascii_alphanumeric()
-            || (separator(c)
-                && i > 0
-                && i + 1 < bytes.len()
-                && bytes[i - 1].is_ascii_alphanumeric())
+            || (separator(c) && i > 0 && i + 1 < bytes.len() && bytes[i - 1].is_ascii_alphanumeric())
     });
     if well_formed {
         Ok(())
@@ -134,7 +142,18 @@ mod tests {
         for good in ["a", "moby", "k8s.io", "a-b_c.d", &"x".repeat(76)] {
             assert!(validate_identifier(good).is_ok(), "{good}");
         }
-        for bad in ["", ".", "-a", "a-", "a..b", "a/b", "a b", "..", "ä", &"x".repeat(77)] {
+        for bad in [
+            "",
+            ".",
+            "-a",
+            "a-",
+            "a..b",
+            "a/b",
+            "a b",
+            "..",
+            "ä",
+            &"x".repeat(77),
+        ] {
             assert!(validate_identifier(bad).is_err(), "{bad}");
         }
     }

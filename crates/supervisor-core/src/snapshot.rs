@@ -60,7 +60,8 @@ pub struct Usage {
 #[async_trait]
 pub trait Snapshots: Send + Sync {
     /// A writable snapshot on `parent` (empty: on nothing). `AlreadyExists`, `NotFound` (parent).
-    async fn prepare(&self, snapshotter: &str, key: &str, parent: &str, labels: Labels) -> Result<Vec<Mount>>;
+    async fn prepare(&self, snapshotter: &str, key: &str, parent: &str, labels: Labels)
+    -> Result<Vec<Mount>>;
     /// A read-only snapshot of `parent`.
     async fn view(&self, snapshotter: &str, key: &str, parent: &str, labels: Labels) -> Result<Vec<Mount>>;
     /// The mounts of an active snapshot or view.

@@ -165,4 +165,12 @@ pub trait Tasks: Send + Sync {
     async fn wait(&self, id: &str, exec_id: &str) -> Result<Exit>;
     /// Connects to its streams. `NotImplemented` when its shim is not ours.
     async fn attach(&self, id: &str, exec_id: &str, streams: AttachStreams) -> Result<Attachment>;
+    /// The path of the socket that [`Tasks::attach`] connects to, for a caller in another process. `NotImplemented` when
+    /// its shim is not ours.
+    async fn attach_endpoint(&self, id: &str, exec_id: &str) -> Result<String> {
+        let _ = exec_id;
+        Err(crate::Error::not_implemented(format!(
+            "task {id}: attach is not implemented"
+        )))
+    }
 }
