@@ -1,1 +1,14 @@
-//! containerd's gRPC services over the supervisor's traits
+#![doc = include_str!("../README.md")]
+
+pub mod client;
+pub mod convert;
+pub mod server;
+
+mod attach;
+mod socket;
+
+/// The messages, clients and servers generated from `proto/`.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/proto.rs"));
+}

@@ -1,0 +1,72 @@
+//! Events of a peer.
+
+use async_trait::async_trait;
+use futures_util::stream::{BoxStream, StreamExt};
+use gantry_supervisor_core::event::{Envelope, Events, TimedTaskEvent, wire};
+use gantry_supervisor_core::{Any, Error, Result};
+
+use super::{Bound, call};
+use crate::convert::{any, from_status};
+use crate::proto::containerd::services::events::v1 as api;
+use crate::proto::containerd::services::events::v1::events_client::EventsClient;
+
+#[async_trait]
+impl Events for Bound {
+    async fn subscribe(&self, filters: &[String]) -> Result<BoxStream<'static, Result<Envelope>>> {
+        let request = api::SubscribeRequest {
+            filters: filters.to_vec(),
+        };
+        // The answer's headers come once the peer has subscribed: what happens after this return is seen.
+        let stream = call!(self, EventsClient, subscribe(request))?;
+        Ok(stream
+            .map(|envelope| envelope.map(Envelope::from).map_err(from_status))
+            .boxed())
+    }
+
+    async fn subscribe_tasks(&self) -> Result<BoxStream<'static, Result<TimedTaskEvent>>> {
+        let namespace = self
+            .namespace
+            .to_str()
+            .map_err(|e| Error::internal("namespace header").with_source(e))?;
+        let stream = self
+            .subscribe(&[format!("namespace=={namespace},topic~=|^/tasks/|")])
+            .await?;
+        Ok(decode_tasks(stream))
+    }
+
+    async fn publish(&self, topic: &str, event: Any) -> Result<()> {
+        let request = api::PublishRequest {
+            topic: topic.to_owned(),
+            event: Some(any(event)),
+        };
+        call!(self, EventsClient, publish(request))
+    }
+
+    async fn forward(&self, envelope: Envelope) -> Result<()> {
+        call!(
+            self,
+            EventsClient,
+            forward(api::ForwardRequest {
+                envelope: Some(envelope.into())
+            })
+        )
+    }
+}
+
+/// The task events of a stream; an envelope that is none is left out.
+fn decode_tasks(stream: BoxStream<'static, Result<Envelope>>) -> BoxStream<'static, Result<TimedTaskEvent>> {
+    let decode = |envelope: Result<Envelope>| async move {
+        let envelope = match envelope {
+            Ok(envelope) => envelope,
+            Err(error) => return Some(Err(error)),
+        };
+        match wire::decode(envelope.event.as_ref()?) {
+            Ok(event) => Some(Ok(TimedTaskEvent {
+                timestamp: envelope.timestamp,
+                event: event?,
+            })),
+            Err(error) => Some(Err(error)),
+        }
+    };
+    stream.filter_map(decode).boxed()
+}
