@@ -21,7 +21,9 @@ pub(crate) fn check() -> Result<()> {
             continue;
         };
         for import in imports.difference(may) {
-            wrong.push(format!("{package} imports {import}: no such arrow in docs/architecture.md"));
+            wrong.push(format!(
+                "{package} imports {import}: no such arrow in docs/architecture.md"
+            ));
         }
     }
     if wrong.is_empty() {
@@ -33,12 +35,18 @@ pub(crate) fn check() -> Result<()> {
 
 /// The block of lines `a, b -> c d` that follows "Who may import whom".
 fn allowed(document: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
-    let (_, rest) = document.split_once("Who may import whom").context("docs/architecture.md has no such section")?;
+    let (_, rest) = document
+        .split_once("Who may import whom")
+        .context("docs/architecture.md has no such section")?;
     let block = rest.split("```").nth(1).context("the section has no block")?;
     let mut table = BTreeMap::new();
     for line in block.lines().filter(|line| line.contains("->")) {
         let (from, to) = line.split_once("->").unwrap_or_default();
-        let to: BTreeSet<String> = to.split_whitespace().filter(|t| *t != "–").map(str::to_owned).collect();
+        let to: BTreeSet<String> = to
+            .split_whitespace()
+            .filter(|t| *t != "–")
+            .map(str::to_owned)
+            .collect();
         for name in from.split(',') {
             table.insert(name.trim().to_owned(), to.clone());
         }
@@ -53,10 +61,17 @@ fn actual() -> Result<BTreeMap<String, BTreeSet<String>>> {
         .current_dir(root())
         .output()?;
     let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
-    let short = |value: &Value| value.as_str().and_then(|name| name.strip_prefix("gantry-")).map(str::to_owned);
+    let short = |value: &Value| {
+        value
+            .as_str()
+            .and_then(|name| name.strip_prefix("gantry-"))
+            .map(str::to_owned)
+    };
     let mut table = BTreeMap::new();
     for package in metadata["packages"].as_array().into_iter().flatten() {
-        let Some(name) = short(&package["name"]) else { continue };
+        let Some(name) = short(&package["name"]) else {
+            continue;
+        };
         let imports = package["dependencies"]
             .as_array()
             .into_iter()

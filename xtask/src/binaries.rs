@@ -35,7 +35,15 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
     for (package, bin) in STATIC {
         let mut one = cargo("rustc", profile);
         // Given to the last crate alone: proc macros and build scripts stay dynamic, and no --target changes the folder.
-        one.args(["--package", package, "--bin", bin, "--", "-C", "target-feature=+crt-static"]);
+        one.args([
+            "--package",
+            package,
+            "--bin",
+            bin,
+            "--",
+            "-C",
+            "target-feature=+crt-static",
+        ]);
         run(one)?;
     }
     let folder = folder(profile)?;
@@ -49,7 +57,11 @@ fn folder(profile: Profile) -> Result<PathBuf> {
         Some(dir) => std::path::absolute(dir).context("CARGO_TARGET_DIR")?,
         None => root().join("target"),
     };
-    Ok(target.join(if profile == Profile::Release { "release" } else { "debug" }))
+    Ok(target.join(if profile == Profile::Release {
+        "release"
+    } else {
+        "debug"
+    }))
 }
 
 /// cargo with its subcommand, in the workspace, at a profile.
@@ -64,7 +76,9 @@ pub(crate) fn cargo(subcommand: &str, profile: Profile) -> Command {
 
 /// Runs to the end; a failure names the command.
 pub(crate) fn run(mut command: Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("run {}", describe(&command)))?;
+    let status = command
+        .status()
+        .with_context(|| format!("run {}", describe(&command)))?;
     if !status.success() {
         bail!("{} failed: {status}", describe(&command));
     }
@@ -76,7 +90,10 @@ fn describe(command: &Command) -> String {
     words
         .map(|word| {
             let text = word.to_string_lossy();
-            Path::new(&*text).file_name().filter(|_| text.starts_with('/')).map_or(text.to_string(), |n| n.to_string_lossy().into_owned())
+            Path::new(&*text)
+                .file_name()
+                .filter(|_| text.starts_with('/'))
+                .map_or(text.to_string(), |n| n.to_string_lossy().into_owned())
         })
         .collect::<Vec<_>>()
         .join(" ")

@@ -49,7 +49,10 @@ pub(crate) fn up() -> Result<()> {
     let binaries = binaries::build(Profile::Release)?;
     let engine = Engine::start(&binaries)?;
     load(&engine, &binaries)?;
-    println!("The engine is up with the image {}. In another terminal:\n", image::REFERENCE);
+    println!(
+        "The engine is up with the image {}. In another terminal:\n",
+        image::REFERENCE
+    );
     println!("  export DOCKER_HOST={}", engine.host());
     println!("  export PATH={}:$PATH", binaries.display());
     println!("  gantry run -it --rm gantry/hello sh\n");
@@ -61,7 +64,12 @@ pub(crate) fn up() -> Result<()> {
 
 fn load(engine: &Engine, binaries: &std::path::Path) -> Result<()> {
     let archive = binaries.join(image::ARCHIVE);
-    let output = engine.gantry().args(["load", "-q", "-i"]).arg(&archive).output().context("run gantry load")?;
+    let output = engine
+        .gantry()
+        .args(["load", "-q", "-i"])
+        .arg(&archive)
+        .output()
+        .context("run gantry load")?;
     if !output.status.success() {
         bail!("gantry load: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -72,10 +80,19 @@ fn load(engine: &Engine, binaries: &std::path::Path) -> Result<()> {
 fn show(trace: &[u8]) {
     let mut rows: Vec<(String, String)> = Vec::new();
     for line in String::from_utf8_lossy(trace).lines() {
-        let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+        let Ok(event) = serde_json::from_str::<Value>(line) else {
+            continue;
+        };
         let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
-        let took = event["took_us"].as_u64().map(|us| format!("  ({:.1} ms)", us as f64 / 1000.0));
-        let row = format!("  {:<11} {}{}", text("layer"), text("message"), took.unwrap_or_default());
+        let took = event["took_us"]
+            .as_u64()
+            .map(|us| format!("  ({:.1} ms)", us as f64 / 1000.0));
+        let row = format!(
+            "  {:<11} {}{}",
+            text("layer"),
+            text("message"),
+            took.unwrap_or_default()
+        );
         rows.push((text("timestamp"), row));
     }
     rows.sort();
@@ -99,4 +116,3 @@ fn wait_for_interrupt() {
         libc::sigwait(&set, &mut signal);
     }
 }
-

@@ -21,7 +21,11 @@ impl Engine {
     pub(crate) fn start(binaries: &Path) -> Result<Self> {
         let dir = std::env::temp_dir().join(format!("gantry-{}", std::process::id()));
         fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
-        let mut engine = Self { binaries: binaries.to_path_buf(), dir, daemon: None };
+        let mut engine = Self {
+            binaries: binaries.to_path_buf(),
+            dir,
+            daemon: None,
+        };
         let log = fs::File::create(engine.dir.join("gantryd.log"))?;
         let daemon = Command::new(engine.binaries.join("gantryd"))
             .arg("--data-root")
@@ -72,7 +76,10 @@ impl Engine {
             if UnixStream::connect(self.socket()).is_ok() {
                 return Ok(());
             }
-            let exited = self.daemon.as_mut().and_then(|child| child.try_wait().ok().flatten());
+            let exited = self
+                .daemon
+                .as_mut()
+                .and_then(|child| child.try_wait().ok().flatten());
             if exited.is_some() || Instant::now() > deadline {
                 let mut log = String::new();
                 fs::File::open(self.dir.join("gantryd.log"))?.read_to_string(&mut log)?;
@@ -88,12 +95,24 @@ impl Engine {
     }
 
     fn end(&mut self) -> Result<()> {
-        let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
-        if let Ok(listed) = self.gantry().args(["ps", "-aq"]).stdin(Stdio::null()).stderr(Stdio::null()).output() {
+        let Some(mut daemon) = self.daemon.take() else {
+            return Ok(());
+        };
+        if let Ok(listed) = self
+            .gantry()
+            .args(["ps", "-aq"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+        {
             let ids = String::from_utf8_lossy(&listed.stdout).into_owned();
             if !ids.trim().is_empty() {
                 let mut remove = self.gantry();
-                remove.args(["rm", "-f"]).args(ids.split_whitespace()).stdout(Stdio::null()).status()?;
+                remove
+                    .args(["rm", "-f"])
+                    .args(ids.split_whitespace())
+                    .stdout(Stdio::null())
+                    .status()?;
             }
         }
         terminate(daemon.id() as i32);

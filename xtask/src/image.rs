@@ -44,10 +44,20 @@ pub(crate) fn pack(program: &Path, archive: &Path) -> Result<()> {
     });
 
     let mut out = tar::Builder::new(Vec::new());
-    file(&mut out, "oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    file(
+        &mut out,
+        "oci-layout",
+        0o644,
+        br#"{"imageLayoutVersion":"1.0.0"}"#,
+    )?;
     file(&mut out, "index.json", 0o644, &serde_json::to_vec(&index)?)?;
     for blob in [&manifest, &config, &layer] {
-        file(&mut out, &format!("blobs/sha256/{}", blob.digest), 0o644, &blob.bytes)?;
+        file(
+            &mut out,
+            &format!("blobs/sha256/{}", blob.digest),
+            0o644,
+            &blob.bytes,
+        )?;
     }
     fs::write(archive, out.into_inner()?).with_context(|| format!("write {}", archive.display()))
 }
@@ -55,14 +65,24 @@ pub(crate) fn pack(program: &Path, archive: &Path) -> Result<()> {
 /// The root file system: the program, a shell that is the program again, and who root is.
 fn layer(program: &[u8]) -> Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
-    for (path, mode) in [("bin/", 0o755), ("etc/", 0o755), ("root/", 0o700), ("tmp/", 0o1777)] {
+    for (path, mode) in [
+        ("bin/", 0o755),
+        ("etc/", 0o755),
+        ("root/", 0o700),
+        ("tmp/", 0o1777),
+    ] {
         let mut header = header(tar::EntryType::Directory, mode, 0);
         tar.append_data(&mut header, path, std::io::empty())?;
     }
     file(&mut tar, "hello", 0o755, program)?;
     let mut link = header(tar::EntryType::Symlink, 0o777, 0);
     tar.append_link(&mut link, "bin/sh", "../hello")?;
-    file(&mut tar, "etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")?;
+    file(
+        &mut tar,
+        "etc/passwd",
+        0o644,
+        b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
+    )?;
     file(&mut tar, "etc/group", 0o644, b"root:x:0:\nnogroup:x:65534:\n")?;
     Ok(tar.into_inner()?)
 }
@@ -93,7 +113,8 @@ fn architecture() -> &'static str {
 
 fn file(tar: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
     let mut header = header(tar::EntryType::Regular, mode, bytes.len() as u64);
-    tar.append_data(&mut header, path, bytes).with_context(|| format!("pack {path}"))
+    tar.append_data(&mut header, path, bytes)
+        .with_context(|| format!("pack {path}"))
 }
 
 fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
@@ -113,7 +134,11 @@ struct Blob {
 
 impl Blob {
     fn new(media_type: &'static str, bytes: Vec<u8>) -> Self {
-        Self { media_type, digest: digest(&bytes), bytes }
+        Self {
+            media_type,
+            digest: digest(&bytes),
+            bytes,
+        }
     }
 
     fn json(media_type: &'static str, value: &Value) -> Result<Self> {
@@ -130,5 +155,8 @@ impl Blob {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -23,9 +23,18 @@ impl Snapshot {
                 seen.insert(format!("netns {dir}/{name}"));
             }
         }
-        for pid in names("/proc").into_iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit())) {
+        for pid in names("/proc")
+            .into_iter()
+            .filter(|name| name.bytes().all(|b| b.is_ascii_digit()))
+        {
             let line = read(&format!("/proc/{pid}/cmdline")).replace('\0', " ");
-            let program = line.split(' ').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+            let program = line
+                .split(' ')
+                .next()
+                .unwrap_or_default()
+                .rsplit('/')
+                .next()
+                .unwrap_or_default();
             if program.starts_with("gantry") || program == "docker-registry" {
                 seen.insert(format!("process {pid} {}", line.trim()));
             }

@@ -55,7 +55,11 @@ enum Task {
 fn main() -> Result<()> {
     match Args::parse().task {
         Task::Build { dev } => {
-            let profile = if dev { binaries::Profile::Dev } else { binaries::Profile::Release };
+            let profile = if dev {
+                binaries::Profile::Dev
+            } else {
+                binaries::Profile::Release
+            };
             let built = binaries::build(profile)?;
             println!("built in {}", built.display());
             Ok(())

@@ -9,9 +9,28 @@ use crate::leaks;
 
 /// Debian packages: the real peers, and the tools with which tests look at what we did.
 const PACKAGES: &[&str] = &[
-    "attr", "busybox-static", "ca-certificates", "containerd", "crun", "docker-registry", "docker.io", "e2fsprogs", "gcc",
-    "iproute2", "jq", "libc6-dev", "libcap2-bin", "mmdebstrap", "mount", "procps", "runc", "skopeo", "tini", "umoci",
-    "util-linux", "zstd",
+    "attr",
+    "busybox-static",
+    "ca-certificates",
+    "containerd",
+    "crun",
+    "docker-registry",
+    "docker.io",
+    "e2fsprogs",
+    "gcc",
+    "iproute2",
+    "jq",
+    "libc6-dev",
+    "libcap2-bin",
+    "mmdebstrap",
+    "mount",
+    "procps",
+    "runc",
+    "skopeo",
+    "tini",
+    "umoci",
+    "util-linux",
+    "zstd",
 ];
 
 /// Runs `cargo test` over the workspace with `args`; fails when a test does or when anything is left behind.
@@ -22,7 +41,10 @@ pub(crate) fn run(args: &[String], install: bool) -> Result<()> {
     let binaries = binaries::build(Profile::Dev)?;
     let before = leaks::Snapshot::take();
     let mut test = binaries::cargo("test", Profile::Dev);
-    if !args.iter().any(|arg| arg == "-p" || arg == "--package" || arg.starts_with("--package=")) {
+    if !args
+        .iter()
+        .any(|arg| arg == "-p" || arg == "--package" || arg.starts_with("--package="))
+    {
         test.arg("--workspace");
     }
     test.args(args).env("GANTRY_BIN_DIR", &binaries);
@@ -36,13 +58,24 @@ pub(crate) fn run(args: &[String], install: bool) -> Result<()> {
 }
 
 fn install_packages() -> Result<()> {
-    let missing: Vec<&str> = PACKAGES.iter().copied().filter(|package| !installed(package)).collect();
+    let missing: Vec<&str> = PACKAGES
+        .iter()
+        .copied()
+        .filter(|package| !installed(package))
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
     println!("installing {}", missing.join(" "));
     apt(&["update", "-qq"])?;
-    let mut install = vec!["install", "-y", "-qq", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"];
+    let mut install = vec![
+        "install",
+        "-y",
+        "-qq",
+        "--no-install-recommends",
+        "-o",
+        "Dpkg::Use-Pty=0",
+    ];
     install.extend(missing);
     apt(&install)
 }
@@ -57,8 +90,12 @@ fn installed(package: &str) -> bool {
 
 fn apt(args: &[&str]) -> Result<()> {
     let mut apt = Command::new("apt-get");
-    apt.args(args).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
-    let status = apt.status().context("run apt-get (the tests are made for Debian; install the packages by hand and use --no-install)")?;
+    apt.args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdout(Stdio::null());
+    let status = apt.status().context(
+        "run apt-get (the tests are made for Debian; install the packages by hand and use --no-install)",
+    )?;
     if !status.success() {
         bail!("apt-get {} failed: {status}", args[0]);
     }

@@ -58,7 +58,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of a kind with its message: lower case, no full stop.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// The same error with the cause beneath it.
@@ -81,7 +85,11 @@ impl Error {
     /// Puts `context` in front: the kind stays, this error becomes the cause.
     #[must_use]
     pub fn context(self, context: impl Into<String>) -> Self {
-        Self { kind: self.kind, message: context.into(), source: Some(Box::new(self)) }
+        Self {
+            kind: self.kind,
+            message: context.into(),
+            source: Some(Box::new(self)),
+        }
     }
 
     /// The message and those of all causes, joined by `": "`.
@@ -175,9 +183,14 @@ mod tests {
 
     #[test]
     fn chain_joins_every_cause_and_display_gives_only_its_own_message() {
-        let error = Error::from(std::io::Error::from_raw_os_error(28)).context("write blob").context("pull");
+        let error = Error::from(std::io::Error::from_raw_os_error(28))
+            .context("write blob")
+            .context("pull");
         assert_eq!(error.kind(), Kind::ResourceExhausted);
         assert_eq!(error.to_string(), "pull");
-        assert_eq!(error.chain(), "pull: write blob: No space left on device (os error 28)");
+        assert_eq!(
+            error.chain(),
+            "pull: write blob: No space left on device (os error 28)"
+        );
     }
 }

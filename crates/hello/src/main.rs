@@ -33,18 +33,25 @@ fn sights() -> Vec<(&'static str, String)> {
     let status = read("/proc/self/status");
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.map(|value| value.trim().to_owned()).unwrap_or_else(|| "?".to_owned())
+        line.map(|value| value.trim().to_owned())
+            .unwrap_or_else(|| "?".to_owned())
     };
     let first = |text: String| text.split_whitespace().next().unwrap_or("?").to_owned();
     let links = fs::read_dir("/sys/class/net").map(|dir| {
-        let mut names: Vec<String> = dir.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<String> = dir
+            .flatten()
+            .map(|e| e.file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names.join(" ")
     });
     vec![
         ("hostname", read("/proc/sys/kernel/hostname").trim().to_owned()),
         ("pid", std::process::id().to_string()),
-        ("user", format!("uid {} gid {}", first(field("Uid:")), first(field("Gid:")))),
+        (
+            "user",
+            format!("uid {} gid {}", first(field("Uid:")), first(field("Gid:"))),
+        ),
         ("processes", shell::processes().len().to_string()),
         ("mounts", read("/proc/self/mountinfo").lines().count().to_string()),
         ("network", links.unwrap_or_else(|_| "?".to_owned())),

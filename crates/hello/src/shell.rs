@@ -103,10 +103,15 @@ fn command(words: &[&str]) -> Outcome {
         }
         "hostname" => fs::read_to_string("/proc/sys/kernel/hostname").map(|name| print!("{name}")),
         "id" => fs::read_to_string("/proc/self/status").map(|status| {
-            status.lines().filter(|l| l.starts_with("Uid:") || l.starts_with("Gid:")).for_each(|l| println!("{l}"));
+            status
+                .lines()
+                .filter(|l| l.starts_with("Uid:") || l.starts_with("Gid:"))
+                .for_each(|l| println!("{l}"));
         }),
         "ps" => {
-            processes().iter().for_each(|(pid, line)| println!("{pid:>5} {line}"));
+            processes()
+                .iter()
+                .for_each(|(pid, line)| println!("{pid:>5} {line}"));
             Ok(())
         }
         "sleep" => {

@@ -1,1 +1,2 @@
 //! The vocabulary of OCI: references, digests, descriptors, image and runtime specifications
+pub mod runtime;

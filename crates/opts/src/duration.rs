@@ -40,14 +40,18 @@ pub fn parse(text: &str) -> Result<i64, DurationError> {
     }
     let mut total: i128 = 0;
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let number = &rest[..end];
         rest = &rest[end..];
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
             return Err(invalid());
         }
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
         let (unit, after) = rest.split_at(end);
         rest = after;
         let scale: i128 = match unit {
@@ -58,12 +62,21 @@ pub fn parse(text: &str) -> Result<i64, DurationError> {
             "s" => i128::from(SECOND),
             "m" => 60 * i128::from(SECOND),
             "h" => 3600 * i128::from(SECOND),
-            _ => return Err(DurationError::UnknownUnit { unit: unit.to_owned(), text: text.to_owned() }),
+            _ => {
+                return Err(DurationError::UnknownUnit {
+                    unit: unit.to_owned(),
+                    text: text.to_owned(),
+                });
+            }
         };
         if whole.len() > 19 {
             return Err(invalid());
         }
-        let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| invalid())? };
+        let whole: i128 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().map_err(|_| invalid())?
+        };
         total += whole * scale;
         // Below a nanosecond nothing counts, so 18 digits are more than enough.
         let fraction = &fraction[..fraction.len().min(18)];
@@ -179,10 +192,20 @@ mod tests {
             (".s", "time: invalid duration \".s\""),
             ("1.2.3s", "time: invalid duration \"1.2.3s\""),
             ("5d", "time: unknown unit \"d\" in duration \"5d\""),
-            ("9223372036854775808ns", "time: invalid duration \"9223372036854775808ns\""),
-            ("99999999999999999999h", "time: invalid duration \"99999999999999999999h\""),
+            (
+                "9223372036854775808ns",
+                "time: invalid duration \"9223372036854775808ns\"",
+            ),
+            (
+                "99999999999999999999h",
+                "time: invalid duration \"99999999999999999999h\"",
+            ),
         ] {
-            assert_eq!(parse(text).map_err(|e| e.to_string()), Err(message.to_owned()), "{text}");
+            assert_eq!(
+                parse(text).map_err(|e| e.to_string()),
+                Err(message.to_owned()),
+                "{text}"
+            );
         }
     }
 

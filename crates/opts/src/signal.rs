@@ -55,7 +55,11 @@ const NAMES: &[(&str, i32)] = &[
 pub fn parse(text: &str) -> Result<i32, InvalidSignal> {
     let invalid = || InvalidSignal(text.to_owned());
     if let Ok(number) = text.parse::<i32>() {
-        return if (1..=RTMAX).contains(&number) { Ok(number) } else { Err(invalid()) };
+        return if (1..=RTMAX).contains(&number) {
+            Ok(number)
+        } else {
+            Err(invalid())
+        };
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -116,8 +120,13 @@ mod tests {
 
     #[test]
     fn bad() {
-        for text in ["", "0", "65", "-1", "SIGFOO", "RTMIN+31", "RTMIN+", "RTMAX-31", "RTMIN+x", "SIG"] {
-            assert_eq!(parse(text).map_err(|e| e.to_string()), Err(format!("invalid signal: {text}")));
+        for text in [
+            "", "0", "65", "-1", "SIGFOO", "RTMIN+31", "RTMIN+", "RTMAX-31", "RTMIN+x", "SIG",
+        ] {
+            assert_eq!(
+                parse(text).map_err(|e| e.to_string()),
+                Err(format!("invalid signal: {text}"))
+            );
         }
     }
 

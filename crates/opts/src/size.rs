@@ -47,7 +47,13 @@ fn parse(text: &str, base: f64) -> Result<i64, SizeError> {
         return Err(SizeError::Invalid(text.to_owned()));
     }
     let unit = suffix.to_lowercase();
-    let bad = || SizeError::Suffix(if suffix.len() > 3 { suffix.to_owned() } else { unit.clone() });
+    let bad = || {
+        SizeError::Suffix(if suffix.len() > 3 {
+            suffix.to_owned()
+        } else {
+            unit.clone()
+        })
+    };
     let power = match unit.as_bytes() {
         [] | [b'b'] => 0,
         [_, b'i', b'b'] | [_, b'b'] | [_] => match unit.as_bytes()[0] {
@@ -70,12 +76,22 @@ pub fn human(bytes: f64) -> String {
 
 /// A size in decimal units, as `docker images` (three digits): `1.23MB`.
 pub fn human_with_precision(bytes: f64, digits: usize) -> String {
-    scaled(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"], digits)
+    scaled(
+        bytes,
+        1000.0,
+        &["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"],
+        digits,
+    )
 }
 
 /// A size in binary units with four significant digits, as `docker stats` prints: `1.5GiB`.
 pub fn binary(bytes: f64) -> String {
-    scaled(bytes, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"], 4)
+    scaled(
+        bytes,
+        1024.0,
+        &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"],
+        4,
+    )
 }
 
 fn scaled(mut value: f64, base: f64, units: &[&str], digits: usize) -> String {
@@ -105,7 +121,11 @@ fn general(value: f64, digits: usize) -> String {
 }
 
 fn trim_zeros(text: &str) -> &str {
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        text
+    }
 }
 
 #[cfg(test)]
@@ -152,15 +172,25 @@ mod tests {
             (" 32 ", "strconv.ParseFloat: parsing \" 32\": invalid syntax"),
             ("1..2", "strconv.ParseFloat: parsing \"1..2\": invalid syntax"),
         ] {
-            assert_eq!(ram_in_bytes(text).map_err(|e| e.to_string()), Err(message.to_owned()), "{text}");
+            assert_eq!(
+                ram_in_bytes(text).map_err(|e| e.to_string()),
+                Err(message.to_owned()),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn printed() {
-        for (bytes, text) in
-            [(0.0, "0B"), (1000.0, "1kB"), (1024.0, "1.02kB"), (1_234_567.0, "1.23MB"), (4_263_000.0, "4.26MB"), (999.0, "999B"), (123_456_789.0, "123MB")]
-        {
+        for (bytes, text) in [
+            (0.0, "0B"),
+            (1000.0, "1kB"),
+            (1024.0, "1.02kB"),
+            (1_234_567.0, "1.23MB"),
+            (4_263_000.0, "4.26MB"),
+            (999.0, "999B"),
+            (123_456_789.0, "123MB"),
+        ] {
             assert_eq!(human_with_precision(bytes, 3), text);
         }
         assert_eq!(human(1_073_741_824.0), "1.074GB");

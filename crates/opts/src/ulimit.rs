@@ -41,13 +41,28 @@ pub enum UlimitError {
 
 /// The resources that can be limited.
 pub const NAMES: &[&str] = &[
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-    "rttime", "sigpending", "stack",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
 /// Reads `name=soft[:hard]`.
 pub fn parse(text: &str) -> Result<Ulimit, UlimitError> {
-    let (name, values) = text.split_once('=').ok_or_else(|| UlimitError::Argument(text.to_owned()))?;
+    let (name, values) = text
+        .split_once('=')
+        .ok_or_else(|| UlimitError::Argument(text.to_owned()))?;
     if !NAMES.contains(&name) {
         return Err(UlimitError::Type(name.to_owned()));
     }
@@ -64,7 +79,11 @@ pub fn parse(text: &str) -> Result<Ulimit, UlimitError> {
     if hard != -1 && soft > hard {
         return Err(UlimitError::SoftAboveHard(soft, hard));
     }
-    Ok(Ulimit { name: name.to_owned(), soft, hard })
+    Ok(Ulimit {
+        name: name.to_owned(),
+        soft,
+        hard,
+    })
 }
 
 impl fmt::Display for Ulimit {
@@ -79,9 +98,13 @@ mod tests {
 
     #[test]
     fn good() {
-        for (text, soft, hard) in
-            [("nofile=512:1024", 512, 1024), ("nofile=1024", 1024, 1024), ("core=-1", -1, -1), ("cpu=5:-1", 5, -1), ("core=0", 0, 0)]
-        {
+        for (text, soft, hard) in [
+            ("nofile=512:1024", 512, 1024),
+            ("nofile=1024", 1024, 1024),
+            ("core=-1", -1, -1),
+            ("cpu=5:-1", 5, -1),
+            ("core=0", 0, 0),
+        ] {
             let limit = parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!((limit.soft, limit.hard), (soft, hard));
         }
@@ -92,10 +115,19 @@ mod tests {
         for (text, message) in [
             ("nofile", "invalid ulimit argument: nofile"),
             ("foo=1", "invalid ulimit type: foo"),
-            ("nofile=1:2:3", "too many limit value arguments - 1:2:3, can only have up to two, `soft[:hard]`"),
+            (
+                "nofile=1:2:3",
+                "too many limit value arguments - 1:2:3, can only have up to two, `soft[:hard]`",
+            ),
             ("nofile=a", "strconv.ParseInt: parsing \"a\": invalid syntax"),
-            ("nofile=3:2", "ulimit soft limit must be less than or equal to hard limit: 3 > 2"),
-            ("nofile=-1:2", "ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: 2"),
+            (
+                "nofile=3:2",
+                "ulimit soft limit must be less than or equal to hard limit: 3 > 2",
+            ),
+            (
+                "nofile=-1:2",
+                "ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: 2",
+            ),
         ] {
             assert_eq!(parse(text).map_err(|e| e.to_string()), Err(message.to_owned()));
         }

@@ -48,7 +48,7 @@ pub(crate) struct Api {
 /// Binds the socket of a server: one that nobody serves any more is replaced. Paths may be of any length.
 pub fn bind(path: &Path) -> std::io::Result<UnixListener> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => socket::bind(path),
     }
 }
