@@ -75,7 +75,7 @@ fn rust(name: &str, text: &str, wrong: &mut Vec<String>) {
         }
         let block = ["{", "impl", "extern"]
             .iter()
-            .any(|what| code.contains(&format!("unsafe {what}")));
+            .any(|what| code.contains(&["unsafe", what].join(" ")));
         if !block || code.starts_with("//") || code.starts_with("\"") {
             continue;
         }
