@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod attach;
 pub mod container;
 pub mod content;
 pub mod event;
