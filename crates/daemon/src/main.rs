@@ -1,3 +1,50 @@
-//! gantryd: the Docker Engine API over HTTP
+//! `gantryd`: reads arguments and signals, and exits.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use gantry_daemon::{args::Args, run, trace};
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    trace::set_up(if args.debug {
+        "debug"
+    } else {
+        level(&args.log_level)
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => {
+            let ended = runtime.block_on(async {
+                let (mut term, mut int) =
+                    (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+                let shutdown = async move {
+                    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+                };
+                run::run(args, shutdown).await.map_err(anyhow::Error::from)
+            });
+            // Whoever is attached or waits is not waited for.
+            runtime.shutdown_background();
+            ended
+        }
+        Err(error) => Err(error.into()),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[allow(clippy::print_stderr)] // the last word of a process whose log may go elsewhere
+            {
+                eprintln!("failed to start daemon: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn level(name: &str) -> &str {
+    if name == "fatal" { "error" } else { name }
+}

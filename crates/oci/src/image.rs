@@ -267,6 +267,7 @@ pub struct Healthcheck {
 
 /// What a body fetched as an image turned out to be.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // held once per image, never in bulk
 pub enum Document {
     /// An index or manifest list.
     Index(Index),
