@@ -7,6 +7,8 @@ pub mod server;
 mod attach;
 mod socket;
 
+pub use socket::connect as connect_socket;
+
 /// The messages, clients and servers generated from `proto/`.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
 pub mod proto {

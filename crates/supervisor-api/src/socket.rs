@@ -30,7 +30,7 @@ pub(crate) fn short<T>(path: &Path, with: impl FnOnce(&Path) -> io::Result<T>) -
 }
 
 /// Connects; does not block, as connecting to a unix socket either succeeds at once or fails.
-pub(crate) fn connect(path: &Path) -> io::Result<tokio::net::UnixStream> {
+pub fn connect(path: &Path) -> io::Result<tokio::net::UnixStream> {
     let stream = short(path, |path| std::os::unix::net::UnixStream::connect(path))?;
     stream.set_nonblocking(true)?;
     tokio::net::UnixStream::from_std(stream)
