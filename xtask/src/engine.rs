@@ -1,7 +1,7 @@
 //! A private engine: `gantryd` on roots and sockets of its own, in one temporary directory, gone afterwards.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -54,6 +54,14 @@ impl Engine {
         format!("unix://{}", self.socket().display())
     }
 
+    /// The process ids of the daemon and of its supervisor.
+    pub(crate) fn pids(&self) -> Result<(u32, u32)> {
+        let daemon = self.daemon.as_ref().context("the daemon was stopped")?.id();
+        let supervisor =
+            fs::read_to_string(self.dir.join("exec/supervisor.pid")).context("read supervisor.pid")?;
+        Ok((daemon, supervisor.trim().parse().context("read supervisor.pid")?))
+    }
+
     /// Where every layer writes what it did.
     pub(crate) fn trace(&self) -> PathBuf {
         self.dir.join("trace")
@@ -70,10 +78,23 @@ impl Engine {
         self.dir.join("gantryd.sock")
     }
 
+    /// Whether the daemon answers a ping. It listens before it has recovered, and answers afterwards.
+    fn answers(&self) -> bool {
+        let ask = || -> std::io::Result<bool> {
+            let mut stream = UnixStream::connect(self.socket())?;
+            stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+            stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: gantry\r\nConnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer.starts_with("HTTP/1.1 200"))
+        };
+        ask().unwrap_or(false)
+    }
+
     fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            if UnixStream::connect(self.socket()).is_ok() {
+            if self.answers() {
                 return Ok(());
             }
             let exited = self

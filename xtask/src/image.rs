@@ -19,11 +19,18 @@ pub(crate) const REFERENCE: &str = "gantry/hello:latest";
 /// Packs `program` as the image and writes the archive.
 pub(crate) fn pack(program: &Path, archive: &Path) -> Result<()> {
     let program = fs::read(program).with_context(|| format!("read {}", program.display()))?;
-    let tar = layer(&program)?;
+    pack_layer(&layer(&program)?, &["/hello"], REFERENCE, archive)
+}
+
+/// Packs one layer as an image with a command, named `reference` (without a registry).
+pub(crate) fn pack_layer(tar: &[u8], command: &[&str], reference: &str, archive: &Path) -> Result<()> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-    gzip.write_all(&tar)?;
+    gzip.write_all(tar)?;
     let layer = Blob::new("application/vnd.oci.image.layer.v1.tar+gzip", gzip.finish()?);
-    let config = Blob::json("application/vnd.oci.image.config.v1+json", &config(&digest(&tar)))?;
+    let config = Blob::json(
+        "application/vnd.oci.image.config.v1+json",
+        &config(&digest(tar), command),
+    )?;
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -33,8 +40,8 @@ pub(crate) fn pack(program: &Path, archive: &Path) -> Result<()> {
     let manifest = Blob::json("application/vnd.oci.image.manifest.v1+json", &manifest)?;
     let mut entry = manifest.descriptor();
     entry["annotations"] = json!({
-        "io.containerd.image.name": format!("docker.io/{REFERENCE}"),
-        "org.opencontainers.image.ref.name": "latest",
+        "io.containerd.image.name": format!("docker.io/{reference}"),
+        "org.opencontainers.image.ref.name": reference.rsplit(':').next(),
     });
     entry["platform"] = json!({ "os": "linux", "architecture": architecture() });
     let index = json!({
@@ -87,14 +94,14 @@ fn layer(program: &[u8]) -> Result<Vec<u8>> {
     Ok(tar.into_inner()?)
 }
 
-fn config(diff_id: &str) -> Value {
+fn config(diff_id: &str, command: &[&str]) -> Value {
     json!({
         "created": "1970-01-01T00:00:00Z",
         "architecture": architecture(),
         "os": "linux",
         "config": {
             "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-            "Cmd": ["/hello"],
+            "Cmd": command,
             "WorkingDir": "/",
         },
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{diff_id}")] },

@@ -3,6 +3,7 @@
 //! It knows the workspace's shape and the machine's tools, and nothing of the inside of any crate.
 
 mod arrows;
+mod bench;
 mod binaries;
 mod demo;
 mod engine;
@@ -46,6 +47,18 @@ enum Task {
         #[arg(long)]
         no_install: bool,
     },
+    /// Measure side by side with Debian's runc, crun and docker.io; prints a table, writes JSON
+    Bench {
+        /// How often each command is run
+        #[arg(long, default_value_t = 30)]
+        runs: usize,
+        /// Only the benches whose name contains this
+        #[arg(long)]
+        only: Option<String>,
+        /// Where the JSON goes
+        #[arg(long, default_value = "target/bench.json")]
+        json: std::path::PathBuf,
+    },
     /// Check the house rules: headers, sizes, names, READMEs, unsafe
     Tidy,
     /// Check who imports whom
@@ -67,6 +80,7 @@ fn main() -> Result<()> {
         Task::Demo { command } => demo::run(&command),
         Task::Up => demo::up(),
         Task::Test { args, no_install } => suite::run(&args, !no_install),
+        Task::Bench { runs, only, json } => bench::run(runs, only.as_deref(), &json),
         Task::Tidy => tidy::check(),
         Task::Deps => arrows::check(),
     }

@@ -1,0 +1,136 @@
+//! `bench`: the same work done by Gantry and by Debian's peers in one run, alternating, so that a busy machine is busy
+//! for both. Only ratios of one run mean anything.
+
+mod measure;
+mod memory;
+mod peer;
+mod report;
+mod scratch;
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::binaries::{self, Profile};
+use crate::engine::Engine;
+use crate::leaks;
+use measure::Contender;
+use peer::Docker;
+use report::Report;
+use scratch::{IMAGE, Scratch};
+
+/// Runs the benches whose name contains `only` and prints what came out; fails when something is left behind.
+pub(crate) fn run(runs: usize, only: Option<&str>, json: &Path) -> Result<()> {
+    let binaries = binaries::build(Profile::Release)?;
+    let before = leaks::Snapshot::take();
+    let mut report = Report::default();
+    let wanted = |name: &str| only.is_none_or(|part| name.contains(part));
+
+    let scratch = Scratch::new()?;
+    if wanted("runtime") {
+        runtime(&binaries, &scratch, runs, &mut report)?;
+    }
+    if wanted("engine") || wanted("memory") {
+        let ours = Engine::start(&binaries)?;
+        let theirs = Docker::start(&scratch)?;
+        scratch.load(ours.gantry())?;
+        theirs.import(&scratch)?;
+        if wanted("engine") {
+            engine(&ours, &theirs, runs, &mut report)?;
+        }
+        if wanted("memory") {
+            memory::compare(&ours, &theirs, &mut report)?;
+        }
+        theirs.stop()?;
+        ours.stop()?;
+    }
+    drop(scratch);
+
+    report.print();
+    report.write(json)?;
+    let left = leaks::settle(&before);
+    if !left.is_empty() {
+        bail!("left behind:\n  {}", left.join("\n  "));
+    }
+    Ok(())
+}
+
+/// `run` of `true` on the bundle that `runc spec` makes.
+fn runtime(binaries: &Path, scratch: &Scratch, runs: usize, report: &mut Report) -> Result<()> {
+    let bundle = scratch.bundle()?;
+    let contender = |name: &'static str, program: &Path| {
+        let (program, bundle, root) = (
+            program.to_owned(),
+            bundle.clone(),
+            scratch.path(&format!("state-{name}")),
+        );
+        Contender::new(name, move |turn| {
+            let mut command = std::process::Command::new(&program);
+            command
+                .arg("--root")
+                .arg(&root)
+                .arg("run")
+                .arg("--bundle")
+                .arg(&bundle)
+                .arg(format!("b{turn}"));
+            command
+        })
+    };
+    let contenders = [
+        contender("gantry-runtime", &binaries.join("gantry-runtime")),
+        contender("crun", Path::new("crun")),
+        contender("runc", Path::new("runc")),
+    ];
+    report.times(
+        "runtime: run of true",
+        measure::alternate(contenders.into(), runs)?,
+    );
+    Ok(())
+}
+
+/// `run --rm --network none` of `true`, and `exec` of it.
+fn engine(ours: &Engine, theirs: &Docker, runs: usize, report: &mut Report) -> Result<()> {
+    let both = |args: &'static [&'static str]| {
+        let (gantry, docker) = (peer::template(&ours.gantry()), peer::template(&theirs.docker()));
+        vec![
+            Contender::new("gantry", move |_| gantry.command(args)),
+            Contender::new("docker", move |_| docker.command(args)),
+        ]
+    };
+    let run: &[&str] = &["run", "--rm", "--network", "none", IMAGE, "true"];
+    report.times(
+        "engine: run --rm of true, no network",
+        measure::alternate(both(run), runs)?,
+    );
+
+    let start: &[&str] = &[
+        "run",
+        "-d",
+        "--name",
+        "bench",
+        "--network",
+        "none",
+        IMAGE,
+        "sleep",
+        "1000",
+    ];
+    for command in both(start) {
+        measure::once(command.command(0))?;
+    }
+    report.times(
+        "engine: exec of true",
+        measure::alternate(both(&["exec", "bench", "true"]), runs)?,
+    );
+    report.times(
+        "engine: inspect",
+        measure::alternate(both(&["inspect", "bench"]), runs)?,
+    );
+    report.times(
+        "engine: version (a client's round trip)",
+        measure::alternate(both(&["version"]), runs)?,
+    );
+    for command in both(&["rm", "-f", "bench"]) {
+        measure::once(command.command(0))?;
+    }
+    Ok(())
+}
