@@ -70,6 +70,11 @@ impl Digest {
         Self(format!("sha256:{}", to_hex(hash)))
     }
 
+    /// From the 48 bytes of a SHA-384 hash.
+    pub fn from_sha384(hash: &[u8; 48]) -> Self {
+        Self(format!("sha384:{}", to_hex(hash)))
+    }
+
     /// From the 64 bytes of a SHA-512 hash.
     pub fn from_sha512(hash: &[u8; 64]) -> Self {
         Self(format!("sha512:{}", to_hex(hash)))
