@@ -1,0 +1,156 @@
+//! Unix sockets: pairs for messages, descriptors passed along, paths of any length.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result, check, retry};
+
+/// What fits into `sun_path` with its zero.
+const LIMIT: usize = 107;
+
+/// Calls `with` with a path for `path` that fits into `sun_path`: itself, or below `/proc/self/fd` with its folder held
+/// open meanwhile.
+pub fn short<T>(path: &Path, with: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    if path.as_os_str().len() <= LIMIT {
+        return with(path);
+    }
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{} is no path of a socket", path.display()),
+        ));
+    };
+    let dir = std::fs::File::open(dir)?;
+    let short: PathBuf = [
+        Path::new(&format!("/proc/self/fd/{}", dir.as_raw_fd())),
+        Path::new(name),
+    ]
+    .iter()
+    .collect();
+    with(&short)
+}
+
+/// Connects to the socket at a path of any length.
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
+    short(path, |path| UnixStream::connect(path))
+}
+
+/// Binds a path of any length and listens.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    short(path, |path| UnixListener::bind(path))
+}
+
+/// Two connected sockets that keep the borders of messages.
+pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1; 2];
+    // SAFETY: the array has the two elements that the call fills.
+    let result = unsafe {
+        libc::socketpair(
+            libc::AF_UNIX,
+            libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC,
+            0,
+            fds.as_mut_ptr(),
+        )
+    };
+    check(result, || "make a pair of sockets".to_owned())?;
+    // SAFETY: both descriptors are new and ours.
+    Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
+}
+
+/// Sends a message and, beside it, a descriptor.
+pub fn send(socket: BorrowedFd<'_>, message: &[u8], passed: Option<BorrowedFd<'_>>) -> Result<()> {
+    let mut part = libc::iovec {
+        iov_base: message.as_ptr().cast_mut().cast(),
+        iov_len: message.len(),
+    };
+    // Aligned as a cmsghdr has to be, and large enough for one descriptor.
+    let mut control = [0_u64; 8];
+    // SAFETY: zero is a valid value for every field.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    if let Some(passed) = passed {
+        // SAFETY: pure arithmetic of the macro.
+        let (space, length) = unsafe { (libc::CMSG_SPACE(4), libc::CMSG_LEN(4)) };
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = space as _;
+        // SAFETY: the buffer holds a header and one descriptor (CMSG_SPACE(4) is less than its 64 bytes), and is aligned.
+        unsafe {
+            let first = libc::CMSG_FIRSTHDR(&raw const header);
+            (*first).cmsg_level = libc::SOL_SOCKET;
+            (*first).cmsg_type = libc::SCM_RIGHTS;
+            (*first).cmsg_len = length as _;
+            std::ptr::write_unaligned(libc::CMSG_DATA(first).cast::<RawFd>(), passed.as_raw_fd());
+        }
+    }
+    // SAFETY: the header and all it points to live until the call returns.
+    let sent =
+        retry(|| unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL) as i64 });
+    match check(sent, || "send a message".to_owned())? {
+        sent if sent as usize == message.len() => Ok(()),
+        _ => Err(Error::new(
+            "send a message",
+            io::Error::from(io::ErrorKind::WriteZero),
+        )),
+    }
+}
+
+/// Receives a message of at most `limit` bytes and the descriptor that came with it. An empty one: the peer is gone.
+pub fn receive(socket: BorrowedFd<'_>, limit: usize) -> Result<(Vec<u8>, Option<OwnedFd>)> {
+    let mut buffer = vec![0_u8; limit];
+    let mut part = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    let mut control = [0_u64; 8];
+    // SAFETY: zero is a valid value for every field.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: the header and all it points to live until the call returns.
+    let received = retry(|| unsafe {
+        libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) as i64
+    });
+    let received = check(received, || "receive a message".to_owned())?;
+    let mut passed = None;
+    // SAFETY: the kernel filled the buffer and its length; the macros walk it as it says. Each descriptor is new and ours;
+    // a second one would be dropped, and thereby closed.
+    unsafe {
+        let mut next = libc::CMSG_FIRSTHDR(&raw const header);
+        while !next.is_null() {
+            if (*next).cmsg_level == libc::SOL_SOCKET && (*next).cmsg_type == libc::SCM_RIGHTS {
+                let count = ((*next).cmsg_len as usize - libc::CMSG_LEN(0) as usize) / size_of::<RawFd>();
+                for at in 0..count {
+                    let fd = std::ptr::read_unaligned(libc::CMSG_DATA(next).cast::<RawFd>().add(at));
+                    passed = Some(OwnedFd::from_raw_fd(fd));
+                }
+            }
+            next = libc::CMSG_NXTHDR(&raw const header, next);
+        }
+    }
+    buffer.truncate(received as usize);
+    Ok((buffer, passed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_descriptor_travels_with_its_message() {
+        let (a, b) = pair().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        send(a.as_fd(), b"take this", Some(file.as_fd())).unwrap();
+        let (message, passed) = receive(b.as_fd(), 100).unwrap();
+        assert_eq!(message, b"take this");
+        let inode = |fd: BorrowedFd<'_>| crate::path::fstat(fd).unwrap().st_ino;
+        assert_eq!(inode(passed.unwrap().as_fd()), inode(file.as_fd()));
+        drop(a);
+        assert_eq!(receive(b.as_fd(), 10).unwrap().0, b"");
+    }
+}
