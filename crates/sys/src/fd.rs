@@ -54,3 +54,26 @@ pub fn inherited(number: RawFd) -> Option<OwnedFd> {
     // SAFETY: it is open, and by the caller's promise nobody in this program owns it yet.
     open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
+
+/// A counter that becomes readable when the kernel or somebody adds to it. Does not block.
+pub fn event() -> crate::Result<OwnedFd> {
+    // SAFETY: integers only.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    let fd = crate::error::check(fd, || "make an event descriptor".to_owned())?;
+    // SAFETY: the descriptor is new and ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// A descriptor that becomes readable whenever the file at `path` changes. Does not block.
+pub fn watch_changes(path: &std::path::Path) -> crate::Result<OwnedFd> {
+    let text = crate::error::c_path(path)?;
+    // SAFETY: integers only.
+    let fd = unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) };
+    let fd = crate::error::check(fd, || "make an inotify".to_owned())?;
+    // SAFETY: the descriptor is new and ours.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    // SAFETY: the text lives until the call returns.
+    let watch = unsafe { libc::inotify_add_watch(fd.as_raw_fd(), text.as_ptr(), libc::IN_MODIFY) };
+    crate::error::check(watch, || format!("watch {}", path.display()))?;
+    Ok(fd)
+}

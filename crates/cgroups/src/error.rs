@@ -1,0 +1,85 @@
+//! How work on a cgroup fails.
+
+use std::io;
+use std::path::PathBuf;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `/proc` could not be read, or says what cannot be.
+    #[error("failed to find the cgroup hierarchies")]
+    Find(#[source] io::Error),
+    /// There is none.
+    #[error("no cgroup hierarchy is mounted: mount one on /sys/fs/cgroup")]
+    None,
+    /// A path that would leave the hierarchy.
+    #[error("invalid cgroup path {path:?}: it must not contain \"..\"")]
+    Path {
+        /// What was given.
+        path: String,
+    },
+    /// A cgroup could not be made.
+    #[error("failed to make the cgroup {path:?}")]
+    Make {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A cgroup could not be removed.
+    #[error("failed to remove the cgroup {path:?}")]
+    Remove {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A value was refused.
+    #[error("failed to write {value:?} to {path:?}")]
+    Write {
+        /// What.
+        value: String,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A value could not be read.
+    #[error("failed to read {path:?}")]
+    Read {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A limit that this machine cannot set.
+    #[error("cannot set {what}: the cgroup controller {controller:?} is not mounted")]
+    NoController {
+        /// Which limit.
+        what: String,
+        /// Whose.
+        controller: String,
+    },
+    /// A value out of range.
+    #[error("{0}")]
+    Invalid(String),
+    /// A wait that took too long.
+    #[error("the cgroup {path:?} did not become {state} in time")]
+    Slow {
+        /// Where.
+        path: PathBuf,
+        /// What it should be.
+        state: &'static str,
+    },
+    /// The kernel's device filter.
+    #[error("failed to set the device filter of {path:?}")]
+    Devices {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A result with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
