@@ -1,1 +1,11 @@
-//! Seccomp profiles compiled to BPF in process
+//! System-call filters: profiles, their compiler and their loading.
+#![doc = include_str!("../README.md")]
+
+pub mod arch;
+#[allow(unsafe_code)]
+pub mod load;
+pub mod profile;
+
+mod compile;
+
+pub use compile::{CompileError, Instruction, Program, compile, unknown_names};

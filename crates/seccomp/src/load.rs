@@ -1,0 +1,50 @@
+//! Hands a compiled profile to the kernel, for the calling process and all it becomes.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use crate::compile::{Instruction, Program};
+
+/// Why the kernel did not take it.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to load the seccomp filter")]
+pub struct LoadError(#[source] io::Error);
+
+/// The argument of seccomp(2), `struct sock_fprog`.
+#[repr(C)]
+struct Filter {
+    length: u16,
+    code: *const Instruction,
+}
+
+/// Loads the program. With a rule that notifies, the descriptor on which somebody hears of it is returned.
+///
+/// The process must have CAP_SYS_ADMIN or no_new_privs, and one thread.
+pub fn install(program: &Program) -> Result<Option<OwnedFd>, LoadError> {
+    const SECCOMP_SET_MODE_FILTER: libc::c_uint = 1;
+    const NEW_LISTENER: u64 = 8;
+    let length =
+        u16::try_from(program.code.len()).map_err(|_| LoadError(io::ErrorKind::InvalidInput.into()))?;
+    let filter = Filter {
+        length,
+        code: program.code.as_ptr(),
+    };
+    let flags = program.flags | if program.notifies { NEW_LISTENER } else { 0 };
+    // SAFETY: the structure names the length and place of instructions that live until the call returns; `Instruction` has
+    // the layout of `struct sock_filter`.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const filter,
+        )
+    };
+    if result < 0 {
+        return Err(LoadError(io::Error::last_os_error()));
+    }
+    // SAFETY: with the flag the kernel returned a new descriptor of ours.
+    Ok(program
+        .notifies
+        .then(|| unsafe { OwnedFd::from_raw_fd(result as i32) }))
+}
