@@ -1,1 +1,58 @@
-//! The OCI runtime as a library: plan, create, init, exec, kill, delete
+//! The OCI runtime as a library: a configuration is read, checked and planned, then done.
+#![doc = include_str!("../README.md")]
+
+pub mod config;
+pub mod create;
+pub mod error;
+pub mod exec;
+pub mod foreground;
+pub mod lifecycle;
+pub mod plan;
+pub mod protocol;
+pub mod state;
+
+mod hooks;
+mod init;
+mod seccomp;
+
+pub use error::{Error, Result};
+pub use gantry_oci::runtime::{self as oci, SPEC_VERSION};
+pub use gantry_sys::trace::rfc3339;
+pub use gantry_sys::{exe, signal};
+
+/// Whether root runs us.
+pub fn is_root() -> bool {
+    gantry_sys::process::euid() == 0
+}
+
+/// Who runs us: user and group.
+pub fn ids() -> (u32, u32) {
+    (gantry_sys::process::euid(), gantry_sys::process::egid())
+}
+
+/// Makes us adopt the container's orphans.
+pub fn become_subreaper() -> Result<()> {
+    Ok(gantry_sys::process::set_subreaper()?)
+}
+
+/// Adds a line to the trace, if there is one.
+pub fn trace(message: &str, took: std::time::Duration) {
+    gantry_sys::trace::line("runtime", message, Some(took));
+}
+
+/// Every mount option that is understood.
+pub fn mount_options() -> Vec<&'static str> {
+    let mut all: Vec<_> = gantry_sys::mount::Options::known().collect();
+    all.sort_unstable();
+    all
+}
+
+/// Every kind of namespace.
+pub fn namespaces() -> Vec<&'static str> {
+    vec!["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"]
+}
+
+/// Every capability.
+pub fn capabilities() -> &'static [&'static str] {
+    gantry_sys::caps::names()
+}

@@ -1,3 +1,21 @@
-//! gantry-runtime: runc's command line
+//! `gantry-runtime`: runc's command line on `gantry-runtime-core`. One command a process, one thread.
 
-fn main() {}
+mod args;
+mod cmd;
+mod log;
+
+use std::process::ExitCode;
+
+use args::{Args, Global};
+
+fn main() -> ExitCode {
+    let mut args = Args::new(std::env::args().skip(1));
+    let global = match Global::take(&mut args) {
+        Ok(global) => global,
+        Err(error) => return log::fail(&Global::default(), &error),
+    };
+    match cmd::run(&global, args) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => log::fail(&global, &error),
+    }
+}

@@ -104,3 +104,39 @@ pub fn set_onlcr(terminal: BorrowedFd<'_>, on: bool) -> Result<()> {
     let result = unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &raw const modes) };
     check(result, || "set a terminal's modes".to_owned()).map(drop)
 }
+
+/// A terminal's size: rows and columns. None when it is not a terminal.
+pub fn size(terminal: BorrowedFd<'_>) -> Option<(u16, u16)> {
+    // SAFETY: zero is a valid value for every field.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure lives until the call returns and is what TIOCGWINSZ fills.
+    let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    (result == 0).then_some((size.ws_row, size.ws_col))
+}
+
+/// A terminal's modes, kept to be given back.
+pub struct Modes(libc::termios);
+
+impl Modes {
+    /// Makes a terminal raw and returns the modes it had. None when it is not a terminal.
+    pub fn make_raw(terminal: BorrowedFd<'_>) -> Option<Self> {
+        // SAFETY: zero is a valid value for every field.
+        let mut modes: libc::termios = unsafe { std::mem::zeroed() };
+        // SAFETY: the structure lives until the call returns.
+        if unsafe { libc::tcgetattr(terminal.as_raw_fd(), &raw mut modes) } != 0 {
+            return None;
+        }
+        let kept = modes;
+        // SAFETY: works on the structure alone.
+        unsafe { libc::cfmakeraw(&raw mut modes) };
+        // SAFETY: the structure lives until the call returns.
+        let set = unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &raw const modes) };
+        (set == 0).then_some(Self(kept))
+    }
+
+    /// Gives them back.
+    pub fn restore(&self, terminal: BorrowedFd<'_>) {
+        // SAFETY: the structure lives until the call returns.
+        unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &raw const self.0) };
+    }
+}

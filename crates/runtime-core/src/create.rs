@@ -1,0 +1,313 @@
+//! Making a container: the parent's side. See `protocol` for what is said between the two.
+
+use std::ffi::CString;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use gantry_cgroups::Manager;
+use gantry_oci::runtime::{ContainerState, Hooks, LinuxIdMapping, State};
+use gantry_sys::process::{self, Forked, Pid};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::init::{self, Setup};
+use crate::plan::{self, Namespaces};
+use crate::protocol::{Channel, Message};
+use crate::state::{Claim, FIFO, New, write_atomically};
+use crate::{hooks, seccomp};
+
+/// How a container is to be made, beside its bundle.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where the process id is written.
+    pub pid_file: Option<PathBuf>,
+    /// The socket that is sent the terminal's master.
+    pub console_socket: Option<PathBuf>,
+    /// The socket that is sent a pidfd of the process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// chroot instead of pivot_root, for a root file system in an initial ramdisk.
+    pub no_pivot: bool,
+    /// Keeps the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many descriptors from 3 on the process keeps.
+    pub preserve_fds: u32,
+}
+
+/// A container that waits to be started.
+#[derive(Debug)]
+pub struct Created {
+    /// Its process.
+    pub pid: Pid,
+    /// A descriptor of it.
+    pub pidfd: OwnedFd,
+    /// The terminal's master, when no socket was named for it.
+    pub console: Option<OwnedFd>,
+}
+
+/// Makes the container `id` of a bundle under `root`. When it fails nothing stays.
+pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Result<Created> {
+    let linux = config.linux();
+    let process = config.spec.process.as_ref();
+    let process = process.ok_or_else(|| Error::Config("process property must not be empty".to_owned()))?;
+    let terminal = process.terminal;
+    if options.console_socket.is_some() && !terminal {
+        return Err(Error::Config(
+            "cannot use console socket if runc will not detach or allocate tty".to_owned(),
+        ));
+    }
+    let namespaces = Namespaces::of(&linux);
+    let filter = seccomp::compile(linux.seccomp.as_ref())?;
+
+    let claim = Claim::new(root, id)?;
+    let cgroup = Manager::new(Some(&linux.cgroups_path), id)?;
+    refuse_foreign(&cgroup)?;
+    let fifo_path = claim.folder().join(FIFO);
+    let fifo = make_fifo(&fifo_path)?;
+    let console = match (&options.console_socket, terminal) {
+        (Some(path), _) => Some(Console::Send(connect(path)?)),
+        (None, true) => Some(Console::Keep),
+        (None, false) => None,
+    };
+    let console_pair = match console {
+        Some(Console::Keep) => Some(gantry_sys::socket::pair()?),
+        _ => None,
+    };
+    for join in &namespaces.join_before {
+        let path = Path::new(&join.path);
+        gantry_sys::ns::join(gantry_sys::path::open(path, libc_rdonly())?.as_fd(), join.flag)?;
+    }
+    if namespaces.new_time {
+        gantry_sys::ns::unshare(crate::plan::flag(gantry_oci::runtime::LinuxNamespaceType::Time))?;
+        for (clock, offset) in &linux.time_offsets {
+            let line = format!("{clock} {} {}", offset.secs, offset.nanosecs);
+            let path = "/proc/self/timens_offsets";
+            fs::write(path, line).map_err(Error::file("failed to set the time offsets in", path))?;
+        }
+    }
+    let (ours, theirs) = Channel::pair()?;
+    let hooks = config.spec.hooks.clone().unwrap_or_default();
+    let console_end = match (&console, &console_pair) {
+        (Some(Console::Send(socket)), _) => Some(socket.as_fd()),
+        (_, Some((_, end))) => Some(end.as_fd()),
+        _ => None,
+    };
+    let setup = Setup {
+        id,
+        config,
+        process,
+        linux: &linux,
+        namespaces: &namespaces,
+        hooks: &hooks,
+        cgroup: &cgroup,
+        filter: filter.as_ref(),
+        console: console_end,
+        fifo: fifo.as_fd(),
+        options,
+    };
+    let (pid, pidfd) = match process::fork(namespaces.clone)? {
+        Forked::Child => {
+            drop(ours);
+            init::run(&setup, &theirs)
+        }
+        Forked::Parent(pid, pidfd) => (pid, pidfd),
+    };
+    drop(theirs);
+    let mut attempt = Attempt {
+        pid,
+        cgroup: &cgroup,
+        done: false,
+    };
+    attempt.raise(id, config, &hooks, &namespaces, options, &ours)?;
+    let new = New {
+        id,
+        pid,
+        bundle: &config.bundle,
+        rootfs: &config.rootfs,
+        config: &config.text,
+        cgroup: &cgroup,
+    };
+    if let Some(path) = &options.pidfd_socket {
+        gantry_sys::socket::send(connect(path)?.as_fd(), b"pidfd", Some(pidfd.as_fd()))?;
+    }
+    if let Some(path) = &options.pid_file {
+        write_atomically(path, pid.to_string().as_bytes())?;
+    }
+    let console = match console_pair {
+        Some((end, _)) => gantry_sys::socket::receive(end.as_fd(), 256)?.1,
+        None => None,
+    };
+    claim.keep(&new)?;
+    attempt.done = true;
+    Ok(Created { pid, pidfd, console })
+}
+
+/// `O_RDONLY`.
+const fn libc_rdonly() -> i32 {
+    0
+}
+
+enum Console {
+    Send(std::os::unix::net::UnixStream),
+    Keep,
+}
+
+fn connect(path: &Path) -> Result<std::os::unix::net::UnixStream> {
+    gantry_sys::socket::connect(path).map_err(Error::file("failed to connect to", path))
+}
+
+/// A cgroup with processes in it is somebody else's.
+fn refuse_foreign(cgroup: &Manager) -> Result<()> {
+    if !cgroup.exists() {
+        return Ok(());
+    }
+    match cgroup.pids()?.len() {
+        0 => Ok(()),
+        count => Err(Error::State(format!(
+            "container's cgroup is not empty: {count} process(es) found"
+        ))),
+    }
+}
+
+/// Makes the FIFO and opens it for reading without waiting for a writer.
+fn make_fifo(path: &Path) -> Result<OwnedFd> {
+    const READ_NONBLOCK: i32 = 0o4000;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let dir = gantry_sys::path::open(folder, 0)?;
+    gantry_sys::path::make_node_at(dir.as_fd(), path.file_name().unwrap_or_default(), 0o010_600, 0)?;
+    Ok(gantry_sys::path::open(path, READ_NONBLOCK)?)
+}
+
+/// A process that is being set up: killed and its cgroup removed when it is dropped before it is done.
+struct Attempt<'a> {
+    pid: Pid,
+    cgroup: &'a Manager,
+    done: bool,
+}
+
+impl Attempt<'_> {
+    /// Does the parent's part until the process is ready.
+    fn raise(
+        &mut self,
+        id: &str,
+        config: &Config,
+        hooks: &Hooks,
+        namespaces: &Namespaces,
+        options: &Options,
+        channel: &Channel,
+    ) -> Result<()> {
+        let linux = config.linux();
+        let process = config.spec.process.as_ref();
+        // The child may be faster with bad news than we with the cgroup: its word explains more than our error.
+        let prepared = self
+            .prepare(namespaces, &linux)
+            .and_then(|()| channel.send(&Message::Go, None));
+        if let Err(error) = prepared {
+            return Err(match channel.receive() {
+                Ok(Some((Message::Failed(why), _))) => Error::Init(why),
+                _ => error,
+            });
+        }
+        let state = |status| State {
+            oci_version: config.spec.oci_version.clone(),
+            id: id.to_owned(),
+            status,
+            pid: self.pid,
+            bundle: config.bundle.display().to_string(),
+            annotations: config.spec.annotations.clone(),
+        };
+        loop {
+            match channel.receive()? {
+                Some((Message::RunHooks, _)) => {
+                    hooks::run("prestart", &hooks.prestart, &state(ContainerState::Creating))?;
+                    hooks::run(
+                        "createRuntime",
+                        &hooks.create_runtime,
+                        &state(ContainerState::Creating),
+                    )?;
+                    channel.send(&Message::HooksDone, None)?;
+                }
+                Some((Message::SeccompListener, Some(listener))) => {
+                    let seccomp = linux.seccomp.as_ref();
+                    seccomp::hand_over(
+                        seccomp,
+                        listener.as_fd(),
+                        self.pid,
+                        state(ContainerState::Creating),
+                    )?;
+                }
+                Some((Message::Ready, _)) => break,
+                Some((Message::Failed(why), _)) => return Err(Error::Init(why)),
+                Some(_) => {
+                    return Err(Error::Init(
+                        "the container's process said what it must not say".to_owned(),
+                    ));
+                }
+                None => {
+                    let how = process::wait(self.pid)
+                        .map(|ended| ended.status)
+                        .unwrap_or_default();
+                    return Err(Error::Init(format!(
+                        "the container's process ended with {how} while it was set up"
+                    )));
+                }
+            }
+        }
+        if let Some(score) = process.and_then(|process| process.oom_score_adj) {
+            // Written by us: the process may not be allowed to lower its own.
+            let path = format!("/proc/{}/oom_score_adj", self.pid);
+            fs::write(&path, score.to_string()).map_err(Error::file("failed to write", path))?;
+        }
+        let _ = options;
+        Ok(())
+    }
+
+    fn prepare(&self, namespaces: &Namespaces, linux: &gantry_oci::runtime::Linux) -> Result<()> {
+        self.cgroup.create()?;
+        let mut resources = linux.resources.clone().unwrap_or_default();
+        resources.devices.extend(plan::always_allowed());
+        self.cgroup.set_devices(&resources)?;
+        self.cgroup.set(&resources)?;
+        self.cgroup.add(self.pid)?;
+        if namespaces.new_user() {
+            self.map("setgroups", "deny", process::euid() != 0)?;
+            self.map("uid_map", &mapping(&linux.uid_mappings), true)?;
+            self.map("gid_map", &mapping(&linux.gid_mappings), true)?;
+        }
+        Ok(())
+    }
+
+    fn map(&self, file: &str, text: &str, wanted: bool) -> Result<()> {
+        if !wanted {
+            return Ok(());
+        }
+        let path = format!("/proc/{}/{file}", self.pid);
+        fs::write(&path, text).map_err(Error::file("failed to write", path))
+    }
+}
+
+fn mapping(ranges: &[LinuxIdMapping]) -> String {
+    ranges
+        .iter()
+        .map(|range| format!("{} {} {}\n", range.container_id, range.host_id, range.size))
+        .collect()
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = process::kill(self.pid, 9);
+            let _ = process::wait(self.pid);
+            let _ = self.cgroup.destroy();
+        }
+    }
+}
+
+/// A list of texts as the kernel takes them; those with a NUL were refused before.
+pub(crate) fn c_strings(texts: &[String]) -> Vec<CString> {
+    texts
+        .iter()
+        .filter_map(|text| CString::new(std::ffi::OsStr::new(text).as_bytes()).ok())
+        .collect()
+}

@@ -1,0 +1,218 @@
+//! A further process in a running container: the parent's side, and the child's.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use gantry_oci::runtime::{LinuxNamespaceType, Process};
+use gantry_sys::process::{self, Forked, Pid};
+use gantry_sys::{ns, prctl};
+
+use crate::config::check_process;
+use crate::error::{Error, Result};
+use crate::init;
+use crate::plan::{self, Namespaces};
+use crate::protocol::{Channel, Message};
+use crate::seccomp::{self, Filter};
+use crate::state::{Container, Status, write_atomically};
+
+/// How a process is to be added.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where the process id is written.
+    pub pid_file: Option<PathBuf>,
+    /// The socket that is sent the terminal's master.
+    pub console_socket: Option<PathBuf>,
+    /// The socket that is sent a pidfd of the process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// How many descriptors from 3 on the process keeps.
+    pub preserve_fds: u32,
+    /// A cgroup below that of the container.
+    pub cgroup: Option<String>,
+    /// Adds the process to a frozen container too, where it waits.
+    pub ignore_paused: bool,
+}
+
+/// A process that runs.
+#[derive(Debug)]
+pub struct Executed {
+    /// Which.
+    pub pid: Pid,
+    /// A descriptor of it.
+    pub pidfd: OwnedFd,
+    /// The terminal's master, when no socket was named for it.
+    pub console: Option<OwnedFd>,
+}
+
+/// Runs `process` in the container. Returns once its program is executed.
+pub fn exec(container: &Container, process: &Process, options: &Options) -> Result<Executed> {
+    check_process(process)?;
+    match container.status()? {
+        Status::Stopped => return Err(Error::State("cannot exec in a stopped container".to_owned())),
+        Status::Paused if !options.ignore_paused => {
+            return Err(Error::State(
+                "cannot exec in a paused container (use --ignore-paused to override)".to_owned(),
+            ));
+        }
+        _ => {}
+    }
+    let linux = container.spec().linux.clone().unwrap_or_default();
+    let filter = seccomp::compile(linux.seccomp.as_ref())?;
+    let cgroup = container.cgroup()?;
+    let init = process::pidfd_open(container.pid()).map_err(|_| Error::NotRunning)?;
+    // The number may have been given to somebody else before the descriptor was opened.
+    if !container.alive() {
+        return Err(Error::NotRunning);
+    }
+    let console = match (&options.console_socket, process.terminal) {
+        (Some(path), true) => {
+            Some(gantry_sys::socket::connect(path).map_err(Error::file("failed to connect to", path))?)
+        }
+        (Some(_), false) => {
+            return Err(Error::Config(
+                "cannot use console socket if runc will not detach or allocate tty".to_owned(),
+            ));
+        }
+        (None, _) => None,
+    };
+    let pair = (process.terminal && console.is_none())
+        .then(gantry_sys::socket::pair)
+        .transpose()?;
+    let console_end = match (&console, &pair) {
+        (Some(socket), _) => Some(socket.as_fd()),
+        (None, Some((_, end))) => Some(end.as_fd()),
+        (None, None) => None,
+    };
+    let flags = joined(container, &linux);
+    let has_pid = Namespaces::of(&linux).has_pid();
+    if has_pid {
+        // Holds for the children that are made from now on, not for us.
+        ns::join(init.as_fd(), plan::flag(LinuxNamespaceType::Pid))?;
+    }
+    let (ours, theirs) = Channel::pair()?;
+    let child = Child {
+        init: init.as_fd(),
+        flags,
+        process,
+        filter: filter.as_ref(),
+        console: console_end,
+        options,
+    };
+    let (pid, pidfd) = match process::fork(0)? {
+        Forked::Child => {
+            drop(ours);
+            child.run(&theirs)
+        }
+        Forked::Parent(pid, pidfd) => (pid, pidfd),
+    };
+    drop(theirs);
+    let raised = raise(&ours, pid, &cgroup, process, options, &linux, container);
+    if let Err(error) = raised {
+        let _ = process::kill(pid, 9);
+        let _ = process::wait(pid);
+        return Err(error);
+    }
+    if let Some(path) = &options.pidfd_socket {
+        let socket = gantry_sys::socket::connect(path).map_err(Error::file("failed to connect to", path))?;
+        gantry_sys::socket::send(socket.as_fd(), b"pidfd", Some(pidfd.as_fd()))?;
+    }
+    if let Some(path) = &options.pid_file {
+        write_atomically(path, pid.to_string().as_bytes())?;
+    }
+    let console = match pair {
+        Some((end, _)) => gantry_sys::socket::receive(end.as_fd(), 256)?.1,
+        None => None,
+    };
+    Ok(Executed { pid, pidfd, console })
+}
+
+fn raise(
+    channel: &Channel,
+    pid: Pid,
+    cgroup: &gantry_cgroups::Manager,
+    process: &Process,
+    options: &Options,
+    linux: &gantry_oci::runtime::Linux,
+    container: &Container,
+) -> Result<()> {
+    match &options.cgroup {
+        Some(below) => cgroup.add_below(below, pid)?,
+        None => cgroup.add(pid)?,
+    }
+    if let Some(score) = process.oom_score_adj {
+        let path = format!("/proc/{pid}/oom_score_adj");
+        std::fs::write(&path, score.to_string()).map_err(Error::file("failed to write", path))?;
+    }
+    channel.send(&Message::Go, None)?;
+    loop {
+        match channel.receive()? {
+            // Closed by the execution of the program.
+            None => return Ok(()),
+            Some((Message::Failed(why), _)) => return Err(Error::Init(why)),
+            Some((Message::SeccompListener, Some(listener))) => {
+                let state = container.oci_state(Status::Running);
+                seccomp::hand_over(linux.seccomp.as_ref(), listener.as_fd(), pid, state)?;
+            }
+            Some(_) => return Err(Error::Init("the process said what it must not say".to_owned())),
+        }
+    }
+}
+
+/// The namespaces of the container that are not ours already: joining one's own is refused.
+fn joined(container: &Container, linux: &gantry_oci::runtime::Linux) -> i32 {
+    let same = |kind| {
+        let of = |who: String| std::fs::read_link(format!("/proc/{who}/ns/{}", plan::file(kind))).ok();
+        of("self".to_owned()) == of(container.pid().to_string())
+    };
+    linux
+        .namespaces
+        .iter()
+        .filter(|namespace| !same(namespace.typ))
+        .fold(0, |all, one| all | plan::flag(one.typ))
+}
+
+struct Child<'a> {
+    init: BorrowedFd<'a>,
+    flags: i32,
+    process: &'a Process,
+    filter: Option<&'a Filter>,
+    console: Option<BorrowedFd<'a>>,
+    options: &'a Options,
+}
+
+impl Child<'_> {
+    fn run(&self, channel: &Channel) -> ! {
+        let Err(error) = self.become_program(channel);
+        let _ = channel.send(&Message::Failed(error.chain()), None);
+        process::exit(1)
+    }
+
+    fn become_program(&self, channel: &Channel) -> Result<std::convert::Infallible> {
+        prctl::set_parent_death_signal(9)?;
+        // The container's processes see us from now on: they must not see into us.
+        prctl::set_dumpable(false)?;
+        channel.expect(&Message::Go)?;
+        ns::join(self.init, self.flags)?;
+        std::env::set_current_dir("/").map_err(Error::file("failed to change the directory to", "/"))?;
+        if self.flags & plan::flag(LinuxNamespaceType::User) != 0 {
+            process::become_user(0, 0, None)?;
+        }
+        process::setsid()?;
+        if let Some(socket) = self.console {
+            init::send_terminal(socket, self.process.console_size.as_ref(), false)?;
+        }
+        let program = init::prepare(self.process, self.filter, channel, self.options.preserve_fds)?;
+        prctl::set_parent_death_signal(0)?;
+        Err(program.exec())
+    }
+}
+
+/// The process that `exec` adds when it is given a command: that of the container with other arguments.
+pub fn like_init(container: &Container, args: Vec<String>) -> Result<Process> {
+    let process = container.spec().process.clone();
+    let mut process =
+        process.ok_or_else(|| Error::Config("the container's process is not known".to_owned()))?;
+    process.args = args;
+    process.terminal = false;
+    process.console_size = None;
+    Ok(process)
+}

@@ -1,0 +1,74 @@
+//! Hooks: programs that are run at points of a container's life, with its state on standard input.
+
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gantry_oci::runtime::{Hook, State};
+
+use crate::error::{Error, Result, chain};
+
+/// Runs hooks in order; the first that fails ends it.
+pub(crate) fn run(name: &str, hooks: &[Hook], state: &State) -> Result<()> {
+    for (at, hook) in hooks.iter().enumerate() {
+        one(hook, state).map_err(|why| Error::Init(format!("error running {name} hook #{at}: {why}")))?;
+    }
+    Ok(())
+}
+
+fn one(hook: &Hook, state: &State) -> Result<(), String> {
+    let input = serde_json::to_vec(state).map_err(|error| error.to_string())?;
+    let mut command = Command::new(&hook.path);
+    if let Some((name, rest)) = hook.args.split_first() {
+        command.arg0(name).args(rest);
+    }
+    command
+        .env_clear()
+        .envs(hook.env.iter().filter_map(|pair| pair.split_once('=')));
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .map_err(|error| format!("failed to run {:?}: {}", hook.path, chain(&error)))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A hook that does not read its input has closed it, which is its affair.
+        let _ = stdin.write_all(&input);
+    }
+    let deadline = hook
+        .timeout
+        .and_then(|s| u64::try_from(s).ok())
+        .map(|s| Instant::now() + Duration::from_secs(s));
+    let pidfd = gantry_sys::process::pidfd_open(child.id() as i32).map_err(|error| chain(&error))?;
+    let limit = deadline.map_or(Duration::MAX, |deadline| {
+        deadline.saturating_duration_since(Instant::now())
+    });
+    let ended = gantry_sys::process::pidfd_wait(std::os::fd::AsFd::as_fd(&pidfd), limit)
+        .map_err(|error| chain(&error))?;
+    if !ended {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(format!(
+            "{:?} did not end within {} s",
+            hook.path,
+            hook.timeout.unwrap_or_default()
+        ));
+    }
+    let status = child.wait().map_err(|error| chain(&error))?;
+    if status.success() {
+        return Ok(());
+    }
+    // What lies in the pipes now is all that is read: a descendant may keep them open for ever.
+    let mut said = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        let waiting = gantry_sys::epoll::readable_bytes(std::os::fd::AsFd::as_fd(&stderr)) as u64;
+        let _ = stderr.take(waiting).read_to_string(&mut said);
+    }
+    let how = match status.code() {
+        Some(code) => format!("exit status {code}"),
+        None => status.to_string(),
+    };
+    Err(format!("{how}, stdout: , stderr: {}", said.trim()))
+}

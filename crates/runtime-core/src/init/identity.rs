@@ -1,0 +1,290 @@
+//! Who the process is to be, and which program it becomes.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use gantry_oci::runtime::Process;
+use gantry_sys::caps::{self, Set, Sets};
+use gantry_sys::{prctl, process, rlimit, signal};
+
+use crate::create::c_strings;
+use crate::error::{Error, Result, chain};
+use crate::protocol::{Channel, Message};
+use crate::seccomp::Filter;
+
+/// The program, ready to be executed.
+pub(crate) struct Program {
+    path: CString,
+    args: Vec<CString>,
+    env: Vec<CString>,
+}
+
+impl Program {
+    /// Becomes it; returns only when that fails.
+    pub(crate) fn exec(&self) -> Error {
+        let error = process::exec(&self.path, &self.args, &self.env);
+        Error::Init(format!(
+            "exec {}: {}",
+            self.path.to_string_lossy(),
+            chain(error.io())
+        ))
+    }
+}
+
+/// Gives up all that the user's program is not to have. The caller executes the program next.
+pub(crate) fn prepare(
+    wanted: &Process,
+    filter: Option<&Filter>,
+    channel: &Channel,
+    preserve: u32,
+) -> Result<Program> {
+    for limit in &wanted.rlimits {
+        let number = rlimit::by_name(&limit.typ)
+            .ok_or_else(|| Error::Config(format!("rlimit {:?} is not valid", limit.typ)))?;
+        rlimit::set(number, limit.soft, limit.hard).map_err(|error| {
+            Error::Init(format!(
+                "error setting rlimits for ready process: error setting rlimit type {number}: {}",
+                chain(error.io())
+            ))
+        })?;
+    }
+    scheduling(wanted)?;
+    if wanted.no_new_privileges {
+        prctl::set_no_new_privs()?;
+    } else if let Some(filter) = filter {
+        // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is given up below.
+        load(filter, channel)?;
+    }
+    let home = home_of(wanted);
+    let groups = &wanted.user.additional_gids;
+    let sets = capabilities(wanted)?;
+    caps::bound(sets.bounding)?;
+    prctl::set_keep_caps(true)?;
+    let cwd = Path::new(&wanted.cwd);
+    // As whoever we are now, so that a folder that only root may enter can be the working directory.
+    let entered = std::env::set_current_dir(cwd);
+    let mine = if setgroups_denied() {
+        None
+    } else {
+        Some(groups.as_slice())
+    };
+    process::become_user(wanted.user.uid, wanted.user.gid, mine)?;
+    if entered.is_err() {
+        std::env::set_current_dir(cwd).map_err(|error| {
+            Error::Init(format!(
+                "chdir to cwd ({:?}) set in config.json failed: {}",
+                wanted.cwd,
+                chain(&error)
+            ))
+        })?;
+    }
+    inside_root()?;
+    prctl::set_keep_caps(false)?;
+    if sets.given {
+        caps::set(Sets {
+            effective: sets.effective,
+            permitted: sets.permitted,
+            inheritable: sets.inheritable,
+        })?;
+        caps::set_ambient(sets.ambient)?;
+    }
+    prctl::umask(wanted.user.umask.unwrap_or(0o022));
+    let mut env = wanted.env.clone();
+    if let Some(home) = home {
+        env.push(format!("HOME={home}"));
+    }
+    let path = find_program(&wanted.args[0], &env)?;
+    let program = Program {
+        path,
+        args: c_strings(&wanted.args),
+        env: c_strings(&env),
+    };
+    signal::unblock_all()?;
+    // Ignored, it would stay ignored in the program.
+    signal::set_ignored(libc_sigpipe(), false);
+    process::cloexec_from(3 + i32::try_from(preserve).unwrap_or(0))?;
+    if wanted.no_new_privileges
+        && let Some(filter) = filter
+    {
+        load(filter, channel)?;
+    }
+    Ok(program)
+}
+
+const fn libc_sigpipe() -> i32 {
+    13
+}
+
+fn load(filter: &Filter, channel: &Channel) -> Result<()> {
+    use std::os::fd::AsFd;
+    let listener = gantry_seccomp::load::install(filter)
+        .map_err(|error| Error::Init(format!("unable to init seccomp: {}", chain(&error))))?;
+    if let Some(listener) = listener {
+        channel.send(&Message::SeccompListener, Some(listener.as_fd()))?;
+    }
+    Ok(())
+}
+
+struct Capabilities {
+    given: bool,
+    bounding: Set,
+    effective: Set,
+    permitted: Set,
+    inheritable: Set,
+    ambient: Set,
+}
+
+/// What is asked for, as far as it can be had: what cannot is left out, as the specification wants since 1.1.
+fn capabilities(wanted: &Process) -> Result<Capabilities> {
+    let all = Set(u64::MAX);
+    let Some(given) = &wanted.capabilities else {
+        return Ok(Capabilities {
+            given: false,
+            bounding: all,
+            effective: all,
+            permitted: all,
+            inheritable: Set(0),
+            ambient: Set(0),
+        });
+    };
+    let mine = caps::get()?.permitted.0;
+    let set = |names: &[String]| Set(Set::from_names(names.iter().map(String::as_str)).0.0);
+    let had = |names: &[String]| Set(set(names).0 & mine);
+    let permitted = had(&given.permitted);
+    Ok(Capabilities {
+        given: true,
+        bounding: set(&given.bounding),
+        effective: Set(had(&given.effective).0 & permitted.0),
+        permitted,
+        inheritable: had(&given.inheritable),
+        ambient: Set(had(&given.ambient).0 & permitted.0),
+    })
+}
+
+fn setgroups_denied() -> bool {
+    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
+}
+
+/// A working directory outside of the root would be a way out (CVE-2024-21626).
+fn inside_root() -> Result<()> {
+    match std::env::current_dir() {
+        Ok(path) if path.is_absolute() => Ok(()),
+        _ => Err(Error::Init(
+            "current working directory is outside of container mount namespace root -- possible container breakout detected"
+                .to_owned(),
+        )),
+    }
+}
+
+/// The home folder of the user, when the environment names none.
+fn home_of(wanted: &Process) -> Option<String> {
+    if wanted.env.iter().any(|pair| pair.starts_with("HOME=")) {
+        return None;
+    }
+    let table = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let uid = wanted.user.uid.to_string();
+    let home = table.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        (fields.len() >= 6 && fields[2] == uid && !fields[5].is_empty()).then(|| fields[5].to_owned())
+    });
+    Some(home.unwrap_or_else(|| "/".to_owned()))
+}
+
+/// Finds a program as `exec.LookPath` of Go does, whose words callers read.
+pub(crate) fn find_program(name: &str, env: &[String]) -> Result<CString> {
+    let failed = |why: &str| Err(Error::Init(format!("exec: {name:?}: {why}")));
+    let executable = |path: &Path| -> Result<(), &'static str> {
+        let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => "permission denied",
+            _ => "no such file or directory",
+        })?;
+        match metadata.is_dir() {
+            true => Err("is a directory"),
+            false if metadata.mode() & 0o111 == 0 => Err("permission denied"),
+            false => Ok(()),
+        }
+    };
+    let text = |path: &Path| {
+        CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::Config("a name with a NUL".to_owned()))
+    };
+    if name.is_empty() {
+        return failed("executable file not found in $PATH");
+    }
+    if name.contains('/') {
+        return match executable(Path::new(name)) {
+            Ok(()) => text(Path::new(name)),
+            Err("no such file or directory") => failed(&format!("stat {name}: no such file or directory")),
+            Err(why) => failed(why),
+        };
+    }
+    let path = env
+        .iter()
+        .rev()
+        .find_map(|pair| pair.strip_prefix("PATH="))
+        .unwrap_or_default();
+    let mut denied = false;
+    for folder in path.split(':') {
+        let candidate = PathBuf::from(if folder.is_empty() { "." } else { folder }).join(name);
+        match executable(&candidate) {
+            Ok(()) if candidate.is_absolute() => return text(&candidate),
+            Ok(()) => {}
+            Err("permission denied") => denied = true,
+            Err(_) => {}
+        }
+    }
+    failed(if denied {
+        "permission denied"
+    } else {
+        "executable file not found in $PATH"
+    })
+}
+
+fn scheduling(wanted: &Process) -> Result<()> {
+    if let Some(scheduler) = &wanted.scheduler {
+        let policy = match scheduler.policy.as_str() {
+            "SCHED_OTHER" => 0,
+            "SCHED_FIFO" => 1,
+            "SCHED_RR" => 2,
+            "SCHED_BATCH" => 3,
+            "SCHED_ISO" => 4,
+            "SCHED_IDLE" => 5,
+            "SCHED_DEADLINE" => 6,
+            other => return Err(Error::Config(format!("invalid scheduler policy: {other}"))),
+        };
+        let mut flags = 0;
+        for flag in &scheduler.flags {
+            flags |= match flag.as_str() {
+                "SCHED_FLAG_RESET_ON_FORK" => 0x01,
+                "SCHED_FLAG_RECLAIM" => 0x02,
+                "SCHED_FLAG_DL_OVERRUN" => 0x04,
+                "SCHED_FLAG_KEEP_POLICY" => 0x08,
+                "SCHED_FLAG_KEEP_PARAMS" => 0x10,
+                "SCHED_FLAG_UTIL_CLAMP_MIN" => 0x20,
+                "SCHED_FLAG_UTIL_CLAMP_MAX" => 0x40,
+                other => return Err(Error::Config(format!("invalid scheduler flag: {other}"))),
+            };
+        }
+        prctl::set_scheduler(prctl::SchedAttr {
+            policy,
+            flags,
+            nice: scheduler.nice,
+            priority: u32::try_from(scheduler.priority).unwrap_or(0),
+            runtime: scheduler.runtime,
+            deadline: scheduler.deadline,
+            period: scheduler.period,
+            ..Default::default()
+        })?;
+    }
+    if let Some(io) = &wanted.io_priority {
+        let class = match io.class.as_str() {
+            "IOPRIO_CLASS_RT" => 1,
+            "IOPRIO_CLASS_BE" => 2,
+            "IOPRIO_CLASS_IDLE" => 3,
+            other => return Err(Error::Config(format!("invalid ioPriority.class: {other}"))),
+        };
+        prctl::set_io_priority(class, io.priority)?;
+    }
+    Ok(())
+}

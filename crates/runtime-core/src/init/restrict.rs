@@ -1,0 +1,110 @@
+//! What the container may not see or change of the kernel: names, parameters, masked and read-only paths.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use gantry_sys::mount::{self, Attributes};
+use gantry_sys::{fd, ns, path, prctl};
+
+use super::{Setup, lsm};
+use crate::error::{Error, Result, chain};
+
+const O_PATH: i32 = 0o10_000_000;
+const O_WRONLY: i32 = 1;
+const ATTR_RDONLY: u64 = 1;
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
+/// Applies all of it, in the container's root.
+pub(super) fn apply(setup: &Setup<'_>) -> Result<()> {
+    let spec = &setup.config.spec;
+    if !spec.hostname.is_empty() {
+        ns::set_hostname(&spec.hostname)?;
+    }
+    if !spec.domainname.is_empty() {
+        ns::set_domainname(&spec.domainname)?;
+    }
+    lsm::prepare(setup.process)?;
+    for (name, value) in &setup.linux.sysctl {
+        sysctl(name, value)?;
+    }
+    for place in &setup.linux.readonly_paths {
+        read_only(Path::new(place))
+            .map_err(|error| Error::Init(format!("can't make {place:?} readonly: {}", chain(&error))))?;
+    }
+    if !setup.linux.masked_paths.is_empty() {
+        let null = null()?;
+        for place in &setup.linux.masked_paths {
+            mask(Path::new(place), &null)
+                .map_err(|error| Error::Init(format!("can't mask path {place:?}: {}", chain(&error))))?;
+        }
+    }
+    if let Some(personality) = &setup.linux.personality {
+        let domain = match personality.domain.as_str() {
+            "LINUX" => 0,
+            "LINUX32" => 8,
+            other => return Err(Error::Config(format!("unknown personality domain {other:?}"))),
+        };
+        prctl::set_personality(domain)?;
+    }
+    Ok(())
+}
+
+/// Opens a place of the container; none when it is not there.
+fn place(at: &Path) -> Result<Option<OwnedFd>> {
+    match path::open(at, O_PATH) {
+        Ok(place) => Ok(Some(place)),
+        Err(error) if matches!(error.errno(), 2 | 20) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn sysctl(name: &str, value: &str) -> Result<()> {
+    let file = Path::new("/proc/sys").join(name.replace('.', "/"));
+    let open = path::open(&file, O_WRONLY)?;
+    // An image could put something else there, or a link to it.
+    if path::file_system(open.as_fd())? != PROC_SUPER_MAGIC {
+        return Err(Error::Init(format!(
+            "{} is not on a proc file system",
+            file.display()
+        )));
+    }
+    fd::write_all(open.as_fd(), value.as_bytes()).map_err(Error::file("failed to write", file))
+}
+
+fn read_only(at: &Path) -> Result<()> {
+    let Some(place) = place(at)? else { return Ok(()) };
+    let copy = mount::open_tree(place.as_fd(), "", true)?;
+    mount::set_attributes(
+        copy.as_fd(),
+        Attributes {
+            set: ATTR_RDONLY,
+            ..Default::default()
+        },
+        false,
+    )?;
+    Ok(mount::move_mount(copy.as_fd(), place.as_fd())?)
+}
+
+/// The container's `/dev/null`, checked to be one: a link in the image would otherwise choose what is bound.
+fn null() -> Result<OwnedFd> {
+    let null = path::open(Path::new("/dev/null"), O_PATH)?;
+    let stat = path::fstat(null.as_fd())?;
+    match stat.st_mode & 0o170_000 == 0o020_000 && stat.st_rdev == path::device(1, 3) {
+        true => Ok(null),
+        false => Err(Error::Init("/dev/null is not the null device".to_owned())),
+    }
+}
+
+fn mask(at: &Path, null: &OwnedFd) -> Result<()> {
+    let Some(place) = place(at)? else { return Ok(()) };
+    let cover = match path::fstat(place.as_fd())?.st_mode & 0o170_000 {
+        0o040_000 => {
+            let context = mount::fsopen("tmpfs")?;
+            mount::fsconfig(&context, "nr_blocks", Some("1"))?;
+            mount::fsconfig(&context, "nr_inodes", Some("1"))?;
+            mount::fsmount(&context, ATTR_RDONLY)?
+        }
+        _ => mount::open_tree(null.as_fd(), "", false)?,
+    };
+    Ok(mount::move_mount(cover.as_fd(), place.as_fd())?)
+}

@@ -1,0 +1,442 @@
+//! The root file system: a copy of its mount, everything that is mounted on it, and pivot_root. Every place is found with
+//! openat2 below the root's descriptor; nothing in the image can lead out of it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use gantry_cgroups::Version;
+use gantry_oci::runtime::{LinuxNamespaceType, Mount};
+use gantry_sys::mount::{self, Attributes, Options};
+use gantry_sys::path;
+
+use super::{Parent, Setup, devices, enter_cgroup_namespace, has};
+use crate::error::{Error, Result, chain};
+use crate::hooks;
+use gantry_oci::runtime::{ContainerState, State};
+
+const O_PATH: i32 = 0o10_000_000;
+const O_DIRECTORY: i32 = 0o200_000;
+const MS_REC: u64 = 0x4000;
+const MS_SLAVE: u64 = 1 << 19;
+const MS_BIND: u64 = 0x1000;
+const MS_REMOUNT: u64 = 0x20;
+const MS_MOVE: u64 = 0x2000;
+const MS_RDONLY: u64 = 1;
+/// `MOUNT_ATTR_…`
+const ATTR_RDONLY: u64 = 1;
+const ATTR_ATIME: u64 = 0x70;
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
+/// Builds it and makes it `/`.
+pub(super) fn build(setup: &Setup<'_>, parent: &mut Parent<'_>, in_user_namespace: bool) -> Result<()> {
+    let propagation = propagation(&setup.linux.rootfs_propagation)?;
+    // Nothing that is done here is to be seen by the host.
+    mount::set_propagation(
+        Path::new("/"),
+        propagation.unwrap_or(MS_SLAVE | MS_REC) & !SHARED | slave_if_shared(propagation),
+    )?;
+    let old_root = path::open(Path::new("/"), O_PATH | O_DIRECTORY)?;
+    let place = path::open(&setup.config.rootfs, O_PATH | O_DIRECTORY)?;
+    let root = mount::open_tree(place.as_fd(), "", true)?;
+    mount::move_mount(root.as_fd(), place.as_fd())?;
+
+    let mut entered = false;
+    for one in &setup.config.spec.mounts {
+        if is_cgroup(one) && !entered {
+            parent.await_go()?;
+            enter_cgroup_namespace(setup)?;
+            entered = true;
+        }
+        mount_one(setup, root.as_fd(), one).map_err(|error| {
+            let what = if one.typ.is_empty() { "bind" } else { &one.typ };
+            let source = if one.source.is_empty() { what } else { &one.source };
+            Error::Init(format!(
+                "error mounting {source:?} to rootfs at {:?}: {}",
+                one.destination,
+                chain(&error)
+            ))
+        })?;
+    }
+    if !entered {
+        parent.await_go()?;
+        enter_cgroup_namespace(setup)?;
+    }
+    if !dev_is_from_the_host(setup) {
+        let before = gantry_sys::prctl::umask(0);
+        let made = devices::make(
+            root.as_fd(),
+            setup.linux,
+            in_user_namespace,
+            setup.process.terminal,
+        );
+        gantry_sys::prctl::umask(before);
+        made?;
+    }
+    parent.run_hooks(setup.hooks)?;
+    let state = State {
+        oci_version: setup.config.spec.oci_version.clone(),
+        id: setup.id.to_owned(),
+        status: ContainerState::Creating,
+        pid: gantry_sys::process::pid(),
+        bundle: setup.config.bundle.display().to_string(),
+        annotations: setup.config.spec.annotations.clone(),
+    };
+    hooks::run("createContainer", &setup.hooks.create_container, &state)?;
+
+    // runc makes the working directory if the image has none.
+    path::make_dirs_in_root(root.as_fd(), Path::new(&setup.process.cwd), 0o755).map_err(|error| {
+        Error::Init(format!(
+            "failed to make the working directory {}: {}",
+            setup.process.cwd,
+            chain(&error)
+        ))
+    })?;
+
+    mount::fchdir(root.as_fd())?;
+    if setup.options.no_pivot {
+        mount::mount(Path::new("."), Path::new("/"), "", MS_MOVE, "")?;
+        mount::chroot(Path::new("."))?;
+    } else {
+        mount::pivot_root_here()?;
+        // The old root lies on the new one now; the working directory decides which is taken away.
+        mount::fchdir(old_root.as_fd())?;
+        mount::unmount(Path::new("."), 2)?;
+    }
+    std::env::set_current_dir("/").map_err(Error::file("failed to change the directory to", "/"))?;
+    if let Some(propagation) = propagation {
+        mount::set_propagation(Path::new("/"), propagation)?;
+    }
+    if setup.config.spec.root.as_ref().is_some_and(|root| root.readonly) {
+        let here = path::open(Path::new("/"), O_PATH | O_DIRECTORY)?;
+        mount::set_attributes(
+            here.as_fd(),
+            Attributes {
+                set: ATTR_RDONLY,
+                ..Default::default()
+            },
+            false,
+        )?;
+    }
+    Ok(())
+}
+
+const SHARED: u64 = 1 << 20;
+
+/// A shared root is made a slave while it is built, and shared among the container's own mounts at the end.
+fn slave_if_shared(propagation: Option<u64>) -> u64 {
+    if propagation.is_some_and(|flags| flags & SHARED != 0) {
+        MS_SLAVE
+    } else {
+        0
+    }
+}
+
+fn propagation(word: &str) -> Result<Option<u64>> {
+    Ok(Some(match word {
+        "" => return Ok(None),
+        "shared" | "rshared" => SHARED | MS_REC,
+        "slave" | "rslave" => MS_SLAVE | MS_REC,
+        "private" | "rprivate" => (1 << 18) | MS_REC,
+        "unbindable" | "runbindable" => (1 << 17) | MS_REC,
+        other => {
+            return Err(Error::Config(format!(
+                "rootfsPropagation={other:?} is not supported"
+            )));
+        }
+    }))
+}
+
+fn is_cgroup(mount: &Mount) -> bool {
+    matches!(mount.typ.as_str(), "cgroup" | "cgroup2")
+}
+
+/// With the host's `/dev` bound in, no device is made in it.
+fn dev_is_from_the_host(setup: &Setup<'_>) -> bool {
+    setup.config.spec.mounts.iter().any(|mount| {
+        let options = Options::parse(mount.options.iter().map(String::as_str));
+        Path::new("/").join(&mount.destination) == Path::new("/dev")
+            && (mount.typ == "bind" || options.flags & MS_BIND != 0)
+    })
+}
+
+fn mount_one(setup: &Setup<'_>, root: BorrowedFd<'_>, one: &Mount) -> Result<()> {
+    let destination = Path::new("/").join(&one.destination);
+    let options = Options::parse(one.options.iter().map(String::as_str));
+    if options.id_map.is_some() || !one.uid_mappings.is_empty() {
+        return Err(Error::Config("id-mapped mounts are not supported yet".to_owned()));
+    }
+    let bind = one.typ == "bind" || options.flags & MS_BIND != 0;
+    refuse_inside_proc(&destination, one, bind)?;
+    if bind {
+        return bind_one(setup, root, one, &destination, &options);
+    }
+    match one.typ.as_str() {
+        "cgroup" | "cgroup2" => return cgroup(setup, root, &destination, &options),
+        "proc" | "sysfs" => {
+            drop(path::make_dirs_in_root(root, &destination, 0o755)?);
+            // A link would put the kernel's files somewhere that is not known to be masked.
+            let flags = O_PATH | O_DIRECTORY;
+            let place = path::openat2(
+                root,
+                path::relative(&destination),
+                flags,
+                0,
+                path::IN_ROOT | path::NO_SYMLINKS,
+            )
+            .map_err(|_| {
+                Error::Config(format!(
+                    "{:?} must be mounted on ordinary directory",
+                    one.destination
+                ))
+            })?;
+            mount_on(&place, &one.typ, &one.source, &options)?;
+        }
+        kind => {
+            let place = path::make_dirs_in_root(root, &destination, 0o755)?;
+            let mode = (kind == "tmpfs" && !options.data.contains("mode="))
+                .then(|| path::fstat(place.as_fd()))
+                .transpose()?;
+            let mut options = options.clone();
+            if let Some(stat) = mode {
+                // A tmpfs looks like the folder that it covers.
+                let separator = if options.data.is_empty() { "" } else { "," };
+                options.data = format!("{}{separator}mode={:o}", options.data, stat.st_mode & 0o7777);
+            }
+            mount_on(&place, kind, &one.source, &options)?;
+            if options.copy_up {
+                return Err(Error::Config("tmpcopyup is not supported yet".to_owned()));
+            }
+        }
+    }
+    finish(root, &destination, &options)
+}
+
+/// mount(2) on what a descriptor is open on.
+fn mount_on(place: &OwnedFd, kind: &str, source: &str, options: &Options) -> Result<()> {
+    let source = if source.is_empty() { kind } else { source };
+    let target = path::of_fd(place.as_fd());
+    Ok(mount::mount(
+        Path::new(source),
+        &target,
+        kind,
+        options.flags & !MS_REC,
+        &options.data,
+    )?)
+}
+
+/// Propagation and recursive attributes of what was just mounted.
+fn finish(root: BorrowedFd<'_>, destination: &Path, options: &Options) -> Result<()> {
+    if options.propagation.is_empty() && options.recursive == Default::default() {
+        return Ok(());
+    }
+    let mounted = path::open_in_root(root, destination, O_PATH)?;
+    set_tree(mounted.as_fd(), options)
+}
+
+fn set_tree(mounted: BorrowedFd<'_>, options: &Options) -> Result<()> {
+    for flags in &options.propagation {
+        let attributes = Attributes {
+            propagation: flags & !MS_REC,
+            ..Default::default()
+        };
+        mount::set_attributes(mounted, attributes, flags & MS_REC != 0)?;
+    }
+    let recursive = options.recursive;
+    if recursive != Default::default() {
+        let attributes = Attributes {
+            set: recursive.set,
+            clear: recursive.clear,
+            ..Default::default()
+        };
+        mount::set_attributes(mounted, attributes, true)?;
+    }
+    Ok(())
+}
+
+fn bind_one(
+    setup: &Setup<'_>,
+    root: BorrowedFd<'_>,
+    one: &Mount,
+    destination: &Path,
+    options: &Options,
+) -> Result<()> {
+    let source = setup.config.bundle.join(&one.source);
+    let from = path::open(&source, O_PATH)?;
+    let is_dir = path::fstat(from.as_fd())?.st_mode & 0o170_000 == 0o040_000;
+    let place = match is_dir {
+        true => path::make_dirs_in_root(root, destination, 0o755)?,
+        false => path::make_file_in_root(root, destination, 0o755)?,
+    };
+    let copy = mount::open_tree(from.as_fd(), "", options.flags & MS_REC != 0)?;
+    let set = options.attributes();
+    let cleared = Options {
+        flags: options.cleared,
+        ..Default::default()
+    }
+    .attributes();
+    let access_times = if set & ATTR_ATIME != 0 { ATTR_ATIME } else { 0 };
+    if set != 0 || cleared != 0 {
+        let attributes = Attributes {
+            set,
+            clear: (cleared & !set & !ATTR_ATIME) | access_times,
+            ..Default::default()
+        };
+        let changed = mount::set_attributes(copy.as_fd(), attributes, false);
+        // In a user namespace what the host locked stays; what was asked for beyond it still holds.
+        match changed {
+            Err(error) if error.errno() == 1 && cleared != 0 => {
+                let attributes = Attributes {
+                    set,
+                    clear: access_times,
+                    ..Default::default()
+                };
+                mount::set_attributes(copy.as_fd(), attributes, false)?;
+            }
+            other => other?,
+        }
+    }
+    set_tree(copy.as_fd(), options)?;
+    mount::move_mount(copy.as_fd(), place.as_fd())?;
+    Ok(())
+}
+
+/// What may be bound over files in `/proc`: those that lxcfs shows in another light.
+const OVER_PROC: &[&str] = &[
+    "cpuinfo",
+    "diskstats",
+    "loadavg",
+    "meminfo",
+    "net/dev",
+    "slabinfo",
+    "stat",
+    "swaps",
+    "sys/crypto/fips_enabled",
+    "sys/kernel/ns_last_pid",
+    "uptime",
+];
+
+fn refuse_inside_proc(destination: &Path, one: &Mount, bind: bool) -> Result<()> {
+    let mut clean = PathBuf::from("/");
+    for part in destination.components() {
+        match part {
+            std::path::Component::Normal(name) => clean.push(name),
+            std::path::Component::ParentDir => drop(clean.pop()),
+            _ => {}
+        }
+    }
+    let Ok(below) = clean.strip_prefix("/proc") else {
+        return Ok(());
+    };
+    let denied = || {
+        Err(Error::Config(format!(
+            "{:?} cannot be mounted because it is inside /proc",
+            one.destination
+        )))
+    };
+    if below.as_os_str().is_empty() {
+        if !bind {
+            return if one.typ == "proc" { Ok(()) } else { denied() };
+        }
+        let source = path::open(Path::new(&one.source), O_PATH)?;
+        return if path::file_system(source.as_fd())? == PROC_SUPER_MAGIC {
+            Ok(())
+        } else {
+            denied()
+        };
+    }
+    match OVER_PROC.iter().any(|allowed| below == Path::new(allowed)) {
+        true => Ok(()),
+        false => denied(),
+    }
+}
+
+/// The cgroup file systems, as the container is to see them.
+fn cgroup(setup: &Setup<'_>, root: BorrowedFd<'_>, destination: &Path, options: &Options) -> Result<()> {
+    let place = path::make_dirs_in_root(root, destination, 0o755)?;
+    if setup.cgroup.version() == Version::V2 {
+        let flags = options.flags;
+        let target = path::of_fd(place.as_fd());
+        if mount::mount(Path::new("cgroup"), &target, "cgroup2", flags, "").is_err() {
+            // Not allowed in a user namespace that has no cgroup namespace: the host's view, of this container only.
+            let folder = setup.cgroup.folder("").unwrap_or(Path::new("/sys/fs/cgroup"));
+            attach(folder, place.as_fd(), options)?;
+        }
+        return finish(root, destination, options);
+    }
+    let own = has(setup.linux, LinuxNamespaceType::Cgroup);
+    let target = path::of_fd(place.as_fd());
+    mount::mount(
+        Path::new("tmpfs"),
+        &target,
+        "tmpfs",
+        options.flags & !MS_RDONLY,
+        "mode=755",
+    )?;
+    let top = path::open_in_root(root, destination, O_PATH | O_DIRECTORY)?;
+    for (hierarchy, folder) in setup.cgroup.hierarchies() {
+        let name = hierarchy
+            .mount
+            .file_name()
+            .unwrap_or_else(|| OsStr::new("unified"));
+        path::make_dir_at(top.as_fd(), name, 0o755)?;
+        let below = path::openat2(
+            top.as_fd(),
+            Path::new(name),
+            O_PATH | O_DIRECTORY,
+            0,
+            path::BENEATH,
+        )?;
+        if own {
+            let kind = if hierarchy.controllers.is_empty() {
+                "cgroup2"
+            } else {
+                "cgroup"
+            };
+            let data = hierarchy.controllers.join(",");
+            mount::mount(
+                Path::new(kind),
+                &path::of_fd(below.as_fd()),
+                kind,
+                options.flags,
+                &data,
+            )?;
+        } else {
+            attach(folder, below.as_fd(), options)?;
+        }
+        // Hierarchies of several controllers are known by each of their names too.
+        for controller in hierarchy
+            .controllers
+            .iter()
+            .filter(|c| hierarchy.controllers.len() > 1 && OsStr::new(c) != name)
+        {
+            path::make_link_at(Path::new(name), top.as_fd(), OsStr::new(controller))?;
+        }
+    }
+    if options.flags & MS_RDONLY != 0 {
+        let flags = MS_REMOUNT | MS_BIND | options.flags;
+        mount::mount(Path::new(""), &path::of_fd(top.as_fd()), "", flags, "")?;
+    }
+    finish(root, destination, options)
+}
+
+/// Puts a copy of the mount at `folder` onto `place`.
+fn attach(folder: &Path, place: BorrowedFd<'_>, options: &Options) -> Result<()> {
+    fs::metadata(folder).map_err(Error::file("failed to find the cgroup", folder))?;
+    let from = path::open(folder, O_PATH | O_DIRECTORY)?;
+    let copy = mount::open_tree(from.as_fd(), "", false)?;
+    let set = options.attributes();
+    let clear = if set & ATTR_ATIME != 0 { ATTR_ATIME } else { 0 };
+    mount::set_attributes(
+        copy.as_fd(),
+        Attributes {
+            set,
+            clear,
+            ..Default::default()
+        },
+        false,
+    )?;
+    mount::move_mount(copy.as_fd(), place)?;
+    Ok(())
+}

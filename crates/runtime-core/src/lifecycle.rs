@@ -1,0 +1,196 @@
+//! What happens to a container that is there: start, signals, pauses, limits, deletion.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use gantry_oci::runtime::LinuxResources;
+use gantry_sys::process;
+
+use crate::error::{Error, Result, chain};
+use crate::hooks;
+use crate::state::{Container, Status};
+
+/// How long a killed container may take to be gone.
+const DEATH: Duration = Duration::from_secs(10);
+
+/// Lets a created container's process execute the user's program.
+pub fn start(container: &Container) -> Result<()> {
+    const O_WRONLY: i32 = 1;
+    const O_NONBLOCK: i32 = 0o4000;
+    match container.status()? {
+        Status::Created => {}
+        Status::Stopped => {
+            return Err(Error::State(
+                "cannot start a container that has stopped".to_owned(),
+            ));
+        }
+        _ => {
+            return Err(Error::State(
+                "cannot start an already running container".to_owned(),
+            ));
+        }
+    }
+    let fifo = container.fifo();
+    // Without a reader it was started before, by somebody who was killed before the FIFO was removed.
+    match gantry_sys::path::open(&fifo, O_WRONLY | O_NONBLOCK) {
+        Ok(open) => {
+            gantry_sys::fd::write_all(open.as_fd(), b"0").map_err(Error::file("failed to write to", &fifo))?
+        }
+        Err(error) if error.errno() == 6 => {}
+        Err(error) => return Err(error.into()),
+    }
+    std::fs::remove_file(&fifo).map_err(Error::file("failed to remove", &fifo))?;
+    let hooks = container.spec().hooks.clone().unwrap_or_default();
+    if let Err(error) = hooks::run(
+        "poststart",
+        &hooks.poststart,
+        &container.oci_state(Status::Running),
+    ) {
+        // The specification, since 1.3: it fails the start, and the container ends.
+        let _ = process::kill(container.pid(), 9);
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Sends a signal to the container's first process, or with `all` to every one.
+pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
+    if all {
+        let cgroup = container.cgroup()?;
+        if signal == 9 {
+            return Ok(cgroup.kill()?);
+        }
+        for pid in cgroup.pids()? {
+            match process::kill(pid, signal) {
+                Err(error) if error.errno() != 3 => return Err(error.into()),
+                _ => {}
+            }
+        }
+        return Ok(());
+    }
+    let status = container.status()?;
+    if status == Status::Stopped {
+        return Err(Error::NotRunning);
+    }
+    let pidfd = process::pidfd_open(container.pid()).map_err(|_| Error::NotRunning)?;
+    if !container.alive() {
+        return Err(Error::NotRunning);
+    }
+    process::pidfd_signal(pidfd.as_fd(), signal).map_err(|error| match error.errno() {
+        3 => Error::NotRunning,
+        _ => error.into(),
+    })?;
+    if status == Status::Paused && signal == 9 {
+        // Frozen, it could not die.
+        container.cgroup()?.thaw()?;
+    }
+    Ok(())
+}
+
+/// Stops every process of the container where it is.
+pub fn pause(container: &Container) -> Result<()> {
+    match container.status()? {
+        Status::Running | Status::Created => Ok(container.cgroup()?.freeze()?),
+        other => Err(Error::State(format!(
+            "container not running or created: {}",
+            other.word()
+        ))),
+    }
+}
+
+/// Lets them go on.
+pub fn resume(container: &Container) -> Result<()> {
+    match container.status()? {
+        Status::Paused => Ok(container.cgroup()?.thaw()?),
+        _ => Err(Error::State("container not paused".to_owned())),
+    }
+}
+
+/// Changes the container's limits.
+pub fn update(container: &Container, resources: &LinuxResources) -> Result<()> {
+    if container.status()? == Status::Stopped {
+        return Err(Error::NotRunning);
+    }
+    Ok(container.cgroup()?.set(resources)?)
+}
+
+/// Deletes a stopped container; with `force` it is killed before.
+pub fn delete(container: &Container, force: bool) -> Result<()> {
+    match container.status()? {
+        Status::Stopped => {}
+        // Its program never ran: there is nothing to lose.
+        Status::Created => end(container)?,
+        _ if force => end(container)?,
+        status => {
+            return Err(Error::State(format!(
+                "cannot delete container {} that is not stopped: {}",
+                container.id(),
+                status.word()
+            )));
+        }
+    }
+    remove(container)
+}
+
+fn end(container: &Container) -> Result<()> {
+    let cgroup = container.cgroup()?;
+    if let Ok(pidfd) = process::pidfd_open(container.pid()) {
+        if container.alive() {
+            let _ = process::pidfd_signal(pidfd.as_fd(), 9);
+            let _ = cgroup.thaw();
+        }
+        process::pidfd_wait(pidfd.as_fd(), DEATH)?;
+    }
+    Ok(())
+}
+
+/// Takes everything of a stopped container away. What fails does not keep the rest from being removed.
+fn remove(container: &Container) -> Result<()> {
+    let cgroup = container.cgroup()?;
+    // Without a namespace of process ids others may have outlived the first one.
+    let deadline = Instant::now() + DEATH;
+    while cgroup.pids().is_ok_and(|pids| !pids.is_empty()) && Instant::now() < deadline {
+        cgroup.kill()?;
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let hooks = container.spec().hooks.clone().unwrap_or_default();
+    let hooked = hooks::run("poststop", &hooks.poststop, &container.oci_state(Status::Stopped));
+    let destroyed = cgroup.destroy().map_err(Error::from);
+    let forgotten = match &destroyed {
+        Ok(()) => container.forget(),
+        Err(_) => Ok(()),
+    };
+    // The specification: a failing poststop hook is a warning.
+    if let Err(error) = hooked {
+        gantry_sys::trace::line("runtime", &format!("warning: {}", error.chain()), None);
+    }
+    let failures: Vec<String> = [destroyed, forgotten]
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|e| chain(&e))
+        .collect();
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(Error::State(format!(
+            "failed to delete container {}: {}",
+            container.id(),
+            failures.join("; ")
+        ))),
+    }
+}
+
+/// Removes what a `create` left that was killed before it wrote the record. Whether there was anything.
+pub fn delete_remains(root: &Path, id: &str) -> Result<bool> {
+    crate::config::check_id(id)?;
+    let folder = root.join(id);
+    match std::fs::remove_dir_all(&folder) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(Error::File {
+            what: "failed to remove",
+            path: folder,
+            source,
+        }),
+    }
+}

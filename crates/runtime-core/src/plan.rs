@@ -1,0 +1,147 @@
+//! What a configuration means for the kernel, worked out before anything is done. Pure.
+
+use gantry_oci::runtime::{Linux, LinuxDeviceCgroup, LinuxNamespaceType};
+
+/// A namespace that is joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// `CLONE_NEW…`.
+    pub flag: i32,
+    /// Where it is.
+    pub path: String,
+}
+
+/// The namespaces of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// Made together with the process.
+    pub clone: u64,
+    /// Made by the parent before it: a process enters a time namespace only by being made.
+    pub new_time: bool,
+    /// Made by the process once it is in its cgroup.
+    pub new_cgroup: bool,
+    /// Joined by the parent before: the same holds for process ids and time.
+    pub join_before: Vec<Join>,
+    /// Joined by the process, that of users first.
+    pub join: Vec<Join>,
+}
+
+/// The flag of a kind of namespace.
+pub fn flag(kind: LinuxNamespaceType) -> i32 {
+    match kind {
+        LinuxNamespaceType::Pid => 0x2000_0000,
+        LinuxNamespaceType::Network => 0x4000_0000,
+        LinuxNamespaceType::Mount => 0x0002_0000,
+        LinuxNamespaceType::Ipc => 0x0800_0000,
+        LinuxNamespaceType::Uts => 0x0400_0000,
+        LinuxNamespaceType::User => 0x1000_0000,
+        LinuxNamespaceType::Cgroup => 0x0200_0000,
+        LinuxNamespaceType::Time => 0x80,
+    }
+}
+
+/// The name of a kind of namespace below `/proc/PID/ns`.
+pub fn file(kind: LinuxNamespaceType) -> &'static str {
+    match kind {
+        LinuxNamespaceType::Pid => "pid",
+        LinuxNamespaceType::Network => "net",
+        LinuxNamespaceType::Mount => "mnt",
+        LinuxNamespaceType::Ipc => "ipc",
+        LinuxNamespaceType::Uts => "uts",
+        LinuxNamespaceType::User => "user",
+        LinuxNamespaceType::Cgroup => "cgroup",
+        LinuxNamespaceType::Time => "time",
+    }
+}
+
+/// The word of the specification for a kind of namespace.
+pub fn word(kind: LinuxNamespaceType) -> &'static str {
+    match kind {
+        LinuxNamespaceType::Network => "network",
+        LinuxNamespaceType::Mount => "mount",
+        other => file(other),
+    }
+}
+
+/// Rules for devices that every container has behind its own: nodes may be made, and those that are always there be used.
+pub fn always_allowed() -> Vec<LinuxDeviceCgroup> {
+    const ALL: i64 = -1;
+    let used = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, ALL)];
+    let rule = |typ: &str, major, minor, access: &str| LinuxDeviceCgroup {
+        allow: true,
+        typ: typ.to_owned(),
+        major: Some(major),
+        minor: Some(minor),
+        access: access.to_owned(),
+    };
+    let mut rules = vec![rule("c", ALL, ALL, "m"), rule("b", ALL, ALL, "m")];
+    rules.extend(used.map(|(major, minor)| rule("c", major, minor, "rwm")));
+    rules
+}
+
+impl Namespaces {
+    /// Sorts a configuration's namespaces by how they come about.
+    pub fn of(linux: &Linux) -> Self {
+        let mut plan = Self::default();
+        for namespace in &linux.namespaces {
+            let flag = flag(namespace.typ);
+            let before = matches!(namespace.typ, LinuxNamespaceType::Pid | LinuxNamespaceType::Time);
+            match (namespace.path.is_empty(), namespace.typ) {
+                (true, LinuxNamespaceType::Cgroup) => plan.new_cgroup = true,
+                (true, LinuxNamespaceType::Time) => plan.new_time = true,
+                (true, _) => plan.clone |= flag as u64,
+                (false, _) => {
+                    let join = Join {
+                        flag,
+                        path: namespace.path.clone(),
+                    };
+                    if before {
+                        plan.join_before.push(join)
+                    } else {
+                        plan.join.push(join)
+                    }
+                }
+            }
+        }
+        // What a user namespace owns can be joined only from within it.
+        plan.join
+            .sort_by_key(|join| join.flag != flag(LinuxNamespaceType::User));
+        plan
+    }
+
+    /// Whether the container has a user namespace of its own, made with it.
+    pub fn new_user(&self) -> bool {
+        self.clone & flag(LinuxNamespaceType::User) as u64 != 0
+    }
+
+    /// Whether it has a network namespace of its own, made with it.
+    pub fn new_network(&self) -> bool {
+        self.clone & flag(LinuxNamespaceType::Network) as u64 != 0
+    }
+
+    /// Whether it has a namespace of process ids, made or joined.
+    pub fn has_pid(&self) -> bool {
+        let pid = flag(LinuxNamespaceType::Pid);
+        self.clone & pid as u64 != 0 || self.join_before.iter().any(|join| join.flag == pid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_come_about_in_their_ways() {
+        let linux: Linux = serde_json::from_str(
+            r#"{"namespaces":[{"type":"pid","path":"/p"},{"type":"network","path":"/n"},{"type":"user","path":"/u"},
+                {"type":"mount"},{"type":"cgroup"},{"type":"time"},{"type":"uts"}]}"#,
+        )
+        .unwrap();
+        let plan = Namespaces::of(&linux);
+        assert_eq!(plan.clone, 0x0002_0000 | 0x0400_0000);
+        assert!(plan.new_cgroup && plan.new_time && plan.has_pid() && !plan.new_user());
+        let paths: Vec<&str> = plan.join.iter().map(|join| join.path.as_str()).collect();
+        assert_eq!(paths, ["/u", "/n"]);
+        assert_eq!(plan.join_before[0].path, "/p");
+    }
+}

@@ -1,0 +1,141 @@
+//! What the container's process and the runtime that made it say to each other, over a pair of sockets that keep the
+//! borders of messages. A failure is a message; a closed socket is the end of the other side.
+//!
+//! ```text
+//! runtime (parent)                          process (child)
+//!    │ clone3: the namespaces that are made      │
+//!    │ id mappings, cgroup                       │ (without a user namespace: mounts meanwhile)
+//!    │ Go ─────────────────────────────────────► │ cgroup namespace, cgroup mounts, devices
+//!    │ ◄──────────────────────────── RunHooks    │ only if there are hooks
+//!    │ prestart, createRuntime                   │
+//!    │ HooksDone ──────────────────────────────► │ createContainer, pivot_root, console, masks, user, seccomp
+//!    │ ◄───────────────── SeccompListener + fd   │ only if a filter asks for one
+//!    │ ◄─────────────────────────────── Ready    │ create: waits at the FIFO, which `start` writes to
+//!    │ state.json, pid file                      │ exec: no Ready; the socket closes with the exec of the program
+//!    │          at any time: Failed(sentence)    │
+//! ```
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::error::{Error, Result};
+
+/// The longest message.
+const LIMIT: usize = 16 << 10;
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// The parent has done what the child waits for.
+    Go,
+    /// The child's namespaces are there: hooks of the runtime's namespace may run.
+    RunHooks,
+    /// They have run.
+    HooksDone,
+    /// The descriptor of seccomp's notifications comes along.
+    SeccompListener,
+    /// All is set up.
+    Ready,
+    /// It failed, and why.
+    Failed(String),
+}
+
+impl Message {
+    fn encode(&self) -> Vec<u8> {
+        let (kind, text) = match self {
+            Self::Go => (b'G', ""),
+            Self::RunHooks => (b'H', ""),
+            Self::HooksDone => (b'D', ""),
+            Self::SeccompListener => (b'S', ""),
+            Self::Ready => (b'R', ""),
+            Self::Failed(text) => (b'F', text.as_str()),
+        };
+        let mut bytes = vec![kind];
+        bytes.extend(text.bytes().take(LIMIT - 1));
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (kind, text) = bytes.split_first()?;
+        Some(match kind {
+            b'G' => Self::Go,
+            b'H' => Self::RunHooks,
+            b'D' => Self::HooksDone,
+            b'S' => Self::SeccompListener,
+            b'R' => Self::Ready,
+            b'F' => Self::Failed(String::from_utf8_lossy(text).into_owned()),
+            _ => return None,
+        })
+    }
+}
+
+/// One end.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+impl Channel {
+    /// Both ends.
+    pub fn pair() -> Result<(Self, Self)> {
+        let (a, b) = gantry_sys::socket::pair()?;
+        Ok((Self(a), Self(b)))
+    }
+
+    /// Sends a message, with a descriptor beside it or not.
+    pub fn send(&self, message: &Message, passed: Option<BorrowedFd<'_>>) -> Result<()> {
+        Ok(gantry_sys::socket::send(
+            self.0.as_fd(),
+            &message.encode(),
+            passed,
+        )?)
+    }
+
+    /// The next message; none when the other side is gone.
+    pub fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>> {
+        let (bytes, passed) = gantry_sys::socket::receive(self.0.as_fd(), LIMIT)?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        match Message::decode(&bytes) {
+            Some(message) => Ok(Some((message, passed))),
+            None => Err(Error::Init(
+                "the container's process said something that is no message".to_owned(),
+            )),
+        }
+    }
+
+    /// Waits for one message of the other side.
+    pub fn expect(&self, wanted: &Message) -> Result<()> {
+        match self.receive()? {
+            Some((message, _)) if message == *wanted => Ok(()),
+            Some((Message::Failed(why), _)) => Err(Error::Init(why)),
+            _ => Err(Error::Init(
+                "the other process ended before it was done".to_owned(),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_as_they_were_sent() {
+        let (a, b) = Channel::pair().unwrap();
+        let all = [
+            Message::Go,
+            Message::RunHooks,
+            Message::HooksDone,
+            Message::Ready,
+            Message::Failed("no".into()),
+        ];
+        for message in all {
+            a.send(&message, None).unwrap();
+            assert_eq!(b.receive().unwrap().unwrap().0, message);
+        }
+        a.send(&Message::Failed("why".into()), None).unwrap();
+        assert_eq!(b.expect(&Message::Go).unwrap_err().to_string(), "why");
+        drop(a);
+        assert!(b.receive().unwrap().is_none());
+        assert_eq!(Message::decode(b"?"), None);
+    }
+}

@@ -1,0 +1,200 @@
+//! Flags as Go's command lines have them: `--name value`, `--name=value`, one dash or two, flags before the first word that is
+//! none. Reads no file.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+/// The words that are left.
+#[derive(Debug)]
+pub(crate) struct Args(VecDeque<String>);
+
+/// One flag that was found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Flag {
+    /// Without dashes.
+    pub(crate) name: String,
+    value: Option<String>,
+}
+
+impl Args {
+    pub(crate) fn new(words: impl Iterator<Item = String>) -> Self {
+        Self(words.collect())
+    }
+
+    /// The next flag, if the next word is one. `--` ends the flags.
+    pub(crate) fn flag(&mut self) -> Option<Flag> {
+        let word = self.0.front()?;
+        if word == "--" {
+            self.0.pop_front();
+            return None;
+        }
+        let name = word
+            .strip_prefix("--")
+            .or_else(|| word.strip_prefix('-'))
+            .filter(|name| !name.is_empty())?;
+        let flag = match name.split_once('=') {
+            Some((name, value)) => Flag {
+                name: name.to_owned(),
+                value: Some(value.to_owned()),
+            },
+            None => Flag {
+                name: name.to_owned(),
+                value: None,
+            },
+        };
+        self.0.pop_front();
+        Some(flag)
+    }
+
+    /// The value of a flag: what stood behind its `=`, or the next word.
+    pub(crate) fn value(&mut self, flag: Flag) -> Result<String, String> {
+        match flag.value {
+            Some(value) => Ok(value),
+            None => self
+                .0
+                .pop_front()
+                .ok_or_else(|| format!("flag needs an argument: -{}", flag.name)),
+        }
+    }
+
+    /// The next word.
+    pub(crate) fn word(&mut self) -> Option<String> {
+        self.0.pop_front()
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(self) -> Vec<String> {
+        self.0.into()
+    }
+
+    /// The container's id, which must be there.
+    pub(crate) fn id(&mut self, command: &str) -> Result<String, String> {
+        self.word().ok_or_else(|| {
+            format!("gantry-runtime: {command:?} requires a minimum of 1 argument: the container's id")
+        })
+    }
+
+    /// Refuses words that nobody asked for.
+    pub(crate) fn end(&self, command: &str) -> Result<(), String> {
+        match self.0.front() {
+            None => Ok(()),
+            Some(word) => Err(format!("gantry-runtime: {command:?} takes no argument {word:?}")),
+        }
+    }
+}
+
+impl Flag {
+    /// Whether a flag without a value, or with one that means yes, was given.
+    pub(crate) fn on(&self) -> Result<bool, String> {
+        match self.value.as_deref() {
+            None | Some("true" | "1" | "t") => Ok(true),
+            Some("false" | "0" | "f") => Ok(false),
+            Some(other) => Err(format!("invalid boolean value {other:?} for -{}", self.name)),
+        }
+    }
+}
+
+/// What a flag that is not one of a command's is answered with.
+pub(crate) fn unknown(flag: &Flag) -> String {
+    format!("flag provided but not defined: -{}", flag.name)
+}
+
+/// Flags of every command.
+#[derive(Debug, Default)]
+pub(crate) struct Global {
+    /// Where containers' records are.
+    pub(crate) root: PathBuf,
+    /// Where failures are written.
+    pub(crate) log: Option<PathBuf>,
+    /// As JSON rather than text.
+    pub(crate) json: bool,
+    /// Whether systemd is to manage cgroups.
+    pub(crate) systemd_cgroup: bool,
+    /// What is asked for instead of a command.
+    pub(crate) show: Option<Show>,
+}
+
+/// What is shown instead of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Show {
+    Help,
+    Version,
+}
+
+impl Global {
+    /// Takes the flags before the command.
+    pub(crate) fn take(args: &mut Args) -> Result<Self, String> {
+        let mut global = Self {
+            root: default_root(),
+            ..Self::default()
+        };
+        while let Some(flag) = args.flag() {
+            match flag.name.as_str() {
+                "root" => global.root = args.value(flag)?.into(),
+                "log" => global.log = Some(args.value(flag)?.into()),
+                "log-format" => {
+                    global.json = match args.value(flag)?.as_str() {
+                        "json" => true,
+                        "text" => false,
+                        other => return Err(format!("invalid log-format: {other}")),
+                    }
+                }
+                "systemd-cgroup" => global.systemd_cgroup = flag.on()?,
+                "rootless" => drop(args.value(flag)?),
+                "debug" => drop(flag.on()?),
+                "help" | "h" => global.show = Some(Show::Help),
+                "version" | "v" => global.show = Some(Show::Version),
+                _ => return Err(unknown(&flag)),
+            }
+        }
+        Ok(global)
+    }
+}
+
+/// `/run/gantry-runtime`, or the user's own.
+fn default_root() -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(dir) if !gantry_runtime_core::is_root() => PathBuf::from(dir).join("gantry-runtime"),
+        _ => PathBuf::from("/run/gantry-runtime"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(words: &[&str]) -> Args {
+        Args::new(words.iter().map(|word| (*word).to_owned()))
+    }
+
+    #[test]
+    fn flags_come_in_gos_forms() {
+        let mut words = args(&[
+            "--root",
+            "/r",
+            "-log=/l",
+            "--log-format",
+            "json",
+            "--debug=false",
+            "run",
+            "--root",
+            "x",
+        ]);
+        let global = Global::take(&mut words).unwrap();
+        assert_eq!(
+            (global.root, global.log, global.json),
+            ("/r".into(), Some("/l".into()), true)
+        );
+        assert_eq!(words.rest(), ["run", "--root", "x"]);
+        assert!(
+            Global::take(&mut args(&["--nope"]))
+                .unwrap_err()
+                .contains("-nope")
+        );
+        assert!(Global::take(&mut args(&["--root"])).is_err());
+        assert!(Global::take(&mut args(&["--debug=maybe"])).is_err());
+        let mut dashes = args(&["--", "-x"]);
+        assert_eq!(dashes.flag(), None);
+        assert_eq!(dashes.rest(), ["-x"]);
+    }
+}

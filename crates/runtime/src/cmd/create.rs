@@ -1,0 +1,139 @@
+//! `create` and `run`.
+
+use std::path::{Path, PathBuf};
+
+use gantry_runtime_core::config::Config;
+use gantry_runtime_core::create::{Created, Options};
+use gantry_runtime_core::error::Error;
+use gantry_runtime_core::state::Container;
+use gantry_runtime_core::{create as core, exe, foreground, lifecycle};
+
+use super::{Outcome, sentence};
+use crate::args::{Args, Global, unknown};
+
+struct Flags {
+    bundle: PathBuf,
+    options: Options,
+    detach: bool,
+    keep: bool,
+    subreaper: bool,
+}
+
+fn flags(args: &mut Args, run: bool) -> Result<Flags, String> {
+    let mut flags = Flags {
+        bundle: PathBuf::from("."),
+        options: Options::default(),
+        detach: false,
+        keep: false,
+        subreaper: true,
+    };
+    while let Some(flag) = args.flag() {
+        match flag.name.as_str() {
+            "bundle" | "b" => flags.bundle = args.value(flag)?.into(),
+            "console-socket" => flags.options.console_socket = Some(absolute(&args.value(flag)?)?),
+            "pidfd-socket" => flags.options.pidfd_socket = Some(absolute(&args.value(flag)?)?),
+            "pid-file" => flags.options.pid_file = Some(absolute(&args.value(flag)?)?),
+            "no-pivot" => flags.options.no_pivot = flag.on()?,
+            "no-new-keyring" => flags.options.no_new_keyring = flag.on()?,
+            "preserve-fds" => flags.options.preserve_fds = number(&args.value(flag)?)?,
+            "detach" | "d" if run => flags.detach = flag.on()?,
+            "keep" if run => flags.keep = flag.on()?,
+            "no-subreaper" if run => flags.subreaper = !flag.on()?,
+            _ => return Err(unknown(&flag)),
+        }
+    }
+    Ok(flags)
+}
+
+pub(super) fn number(text: &str) -> Result<u32, String> {
+    text.parse()
+        .map_err(|_| format!("invalid value {text:?}: a number is needed"))
+}
+
+/// A path that stays right when the working directory changes.
+pub(super) fn absolute(path: &str) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|error| format!("invalid path {path:?}: {error}"))
+}
+
+/// What every failure of the two begins with, in runc's shape.
+fn failed(command: &str) -> impl Fn(Error) -> String {
+    let command = command.to_owned();
+    move |error| match error {
+        Error::Init(why) => {
+            format!("gantry-runtime {command} failed: unable to start container process: {why}")
+        }
+        other => format!("gantry-runtime {command} failed: {}", sentence(other)),
+    }
+}
+
+fn make(global: &Global, id: &str, flags: &Flags, command: &str) -> Result<Created, String> {
+    let failed = failed(command);
+    if global.systemd_cgroup {
+        return Err(
+            "the systemd cgroup driver is not implemented yet: leave --systemd-cgroup out".to_owned(),
+        );
+    }
+    exe::protect().map_err(|error| failed(error.into()))?;
+    let config = Config::load(&flags.bundle).map_err(&failed)?;
+    let mut options = flags.options.clone();
+    options.preserve_fds += passed_by_socket_activation();
+    core::create(&global.root, id, &config, &options).map_err(failed)
+}
+
+/// `LISTEN_FDS`: descriptors that systemd's protocol passes on.
+fn passed_by_socket_activation() -> u32 {
+    std::env::var("LISTEN_FDS")
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(0)
+}
+
+pub(super) fn create(global: &Global, mut args: Args) -> Outcome {
+    let flags = flags(&mut args, false)?;
+    let id = args.id("create")?;
+    args.end("create")?;
+    let created = make(global, &id, &flags, "create")?;
+    if created.console.is_some() {
+        // Nobody would ever hold the terminal.
+        let error = "cannot allocate tty if runc will detach without setting console socket";
+        remove(&global.root, &id);
+        return Err(format!("gantry-runtime create failed: {error}"));
+    }
+    Ok(0)
+}
+
+pub(super) fn run(global: &Global, mut args: Args) -> Outcome {
+    let flags = flags(&mut args, true)?;
+    let id = args.id("run")?;
+    args.end("run")?;
+    if flags.subreaper && !flags.detach {
+        gantry_runtime_core::become_subreaper().map_err(sentence)?;
+    }
+    let signals = match flags.detach {
+        true => None,
+        false => Some(foreground::hold_signals().map_err(sentence)?),
+    };
+    let created = make(global, &id, &flags, "run")?;
+    if flags.detach && created.console.is_some() {
+        remove(&global.root, &id);
+        return Err("cannot allocate tty if runc will detach without setting console socket".to_owned());
+    }
+    let container = Container::load(&global.root, &id).map_err(sentence)?;
+    if let Err(error) = lifecycle::start(&container) {
+        let _ = lifecycle::delete(&container, true);
+        return Err(failed("run")(error));
+    }
+    let Some(signals) = signals else { return Ok(0) };
+    let code = foreground::attend(created.pid, &created.pidfd, &signals, created.console.as_ref())
+        .map_err(sentence)?;
+    if !flags.keep {
+        lifecycle::delete(&container, true).map_err(sentence)?;
+    }
+    Ok(u8::try_from(code).unwrap_or(255))
+}
+
+fn remove(root: &Path, id: &str) {
+    if let Ok(container) = Container::load(root, id) {
+        let _ = lifecycle::delete(&container, true);
+    }
+}

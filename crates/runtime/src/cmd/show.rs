@@ -1,0 +1,175 @@
+//! `state`, `list`, `ps`.
+
+use std::process::Command;
+
+use gantry_runtime_core::state::{Container, Status};
+use serde_json::{Value, json};
+
+use super::{Outcome, sentence};
+use crate::args::{Args, Global, unknown};
+
+fn described(container: &Container) -> Result<Value, String> {
+    let status = container.status().map_err(sentence)?;
+    let mut value = json!({
+        "ociVersion": container.spec().oci_version,
+        "id": container.id(),
+        "pid": if status == Status::Stopped { 0 } else { container.pid() },
+        "status": status.word(),
+        "bundle": container.bundle(),
+        "rootfs": container.rootfs(),
+        "created": container.created(),
+    });
+    if !container.annotations().is_empty() {
+        value["annotations"] = json!(container.annotations());
+    }
+    value["owner"] = json!("");
+    Ok(value)
+}
+
+pub(super) fn state(global: &Global, mut args: Args) -> Outcome {
+    if let Some(flag) = args.flag() {
+        return Err(unknown(&flag));
+    }
+    let id = args.id("state")?;
+    args.end("state")?;
+    let container = Container::load(&global.root, &id).map_err(sentence)?;
+    println!("{:#}", described(&container)?);
+    Ok(0)
+}
+
+pub(super) fn list(global: &Global, mut args: Args) -> Outcome {
+    let (mut quiet, mut json) = (false, false);
+    while let Some(flag) = args.flag() {
+        match flag.name.as_str() {
+            "quiet" | "q" => quiet = flag.on()?,
+            "format" | "f" => json = format(&args.value(flag)?)?,
+            _ => return Err(unknown(&flag)),
+        }
+    }
+    args.end("list")?;
+    let all = Container::all(&global.root).map_err(sentence)?;
+    if quiet {
+        all.iter().for_each(|container| println!("{}", container.id()));
+        return Ok(0);
+    }
+    if json {
+        let values = all.iter().map(described).collect::<Result<Vec<_>, _>>()?;
+        println!(
+            "{}",
+            if values.is_empty() {
+                Value::Null
+            } else {
+                json!(values)
+            }
+        );
+        return Ok(0);
+    }
+    let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned)];
+    for container in &all {
+        let status = container.status().map_err(sentence)?;
+        let pid = if status == Status::Stopped {
+            0
+        } else {
+            container.pid()
+        };
+        let owner = if container.uid() == 0 {
+            "root".to_owned()
+        } else {
+            format!("#{}", container.uid())
+        };
+        let bundle = container.bundle().display().to_string();
+        let created = container.created().to_owned();
+        rows.push([
+            container.id().to_owned(),
+            pid.to_string(),
+            status.word().to_owned(),
+            bundle,
+            created,
+            owner,
+        ]);
+    }
+    print!("{}", table(&rows));
+    Ok(0)
+}
+
+/// Whether JSON is wanted.
+fn format(name: &str) -> Result<bool, String> {
+    match name {
+        "json" => Ok(true),
+        "table" => Ok(false),
+        other => Err(format!("invalid format option {other:?}: table or json")),
+    }
+}
+
+/// Columns as wide as what is in them, at least eleven and one, as Go's tabwriter lays runc's out.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count() + 3)
+            .max()
+            .unwrap_or(0)
+            .max(12)
+    };
+    let mut text = String::new();
+    for row in rows {
+        for (column, cell) in row.iter().enumerate() {
+            match column + 1 == N {
+                true => text.push_str(cell),
+                false => text.push_str(&format!("{cell:<width$}", width = width(column))),
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+pub(super) fn ps(global: &Global, mut args: Args) -> Outcome {
+    let mut json = false;
+    while let Some(flag) = args.flag() {
+        match flag.name.as_str() {
+            "format" | "f" => json = format(&args.value(flag)?)?,
+            _ => return Err(unknown(&flag)),
+        }
+    }
+    let id = args.id("ps")?;
+    let container = Container::load(&global.root, &id).map_err(sentence)?;
+    let pids = container
+        .cgroup()
+        .map_err(sentence)?
+        .pids()
+        .map_err(|error| error.to_string())?;
+    if json {
+        println!("{}", json!(pids));
+        return Ok(0);
+    }
+    let mut options = args.rest();
+    if options.is_empty() {
+        options.push("-ef".to_owned());
+    }
+    let output = Command::new("ps")
+        .args(&options)
+        .output()
+        .map_err(|error| format!("failed to run ps: {error}"))?;
+    if !output.status.success() {
+        return Err(format!(
+            "ps failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        ));
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut lines = text.lines();
+    let title = lines.next().unwrap_or_default();
+    let column = title.split_whitespace().position(|name| name == "PID");
+    let column = column.ok_or_else(|| "couldn't find PID field in ps output".to_owned())?;
+    println!("{title}");
+    for line in lines {
+        let pid = line
+            .split_whitespace()
+            .nth(column)
+            .and_then(|field| field.parse().ok());
+        if pid.is_some_and(|pid| pids.contains(&pid)) {
+            println!("{line}");
+        }
+    }
+    Ok(0)
+}
