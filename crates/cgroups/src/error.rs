@@ -34,8 +34,16 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A file could not be opened for writing.
+    #[error("openat2 {}", path.display())]
+    Open {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A value was refused.
-    #[error("failed to write {value:?} to {path:?}")]
+    #[error("failed to write {value:?}: write {}", path.display())]
     Write {
         /// What.
         value: String,
@@ -53,10 +61,8 @@ pub enum Error {
         source: io::Error,
     },
     /// A limit that this machine cannot set.
-    #[error("cannot set {what}: the cgroup controller {controller:?} is not mounted")]
+    #[error("cannot set {controller} limit: container could not join or create cgroup")]
     NoController {
-        /// Which limit.
-        what: String,
         /// Whose.
         controller: String,
     },

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// Which rules a machine's cgroups follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// One hierarchy for each controller, perhaps with an empty unified one beside them.
+    /// One hierarchy for each controller, perhaps with an empty unified one beside them, which is not used.
     V1,
     /// One unified hierarchy with all controllers.
     V2,
@@ -17,7 +17,7 @@ pub enum Version {
 /// One mounted hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
-    /// Its controllers; for a named hierarchy `name=…`; empty for the unified one.
+    /// Its controllers; for a named hierarchy `name=…`; empty for that of version 2.
     pub controllers: Vec<String>,
     /// Where its root is mounted.
     pub mount: PathBuf,
@@ -69,8 +69,17 @@ impl Layout {
                 });
             }
         }
-        let unified_only = hierarchies.len() == 1 && hierarchies[0].controllers.is_empty();
-        let version = if unified_only { Version::V2 } else { Version::V1 };
+        let version = match hierarchies
+            .iter()
+            .any(|hierarchy| !hierarchy.controllers.is_empty())
+        {
+            true => Version::V1,
+            false => Version::V2,
+        };
+        if version == Version::V1 {
+            // A unified one beside the others has nothing that is needed: nobody pays for a folder in it.
+            hierarchies.retain(|hierarchy| !hierarchy.controllers.is_empty());
+        }
         match hierarchies.is_empty() {
             true => Err(Error::None),
             false => Ok(Self { version, hierarchies }),
@@ -142,7 +151,7 @@ mod tests {
         let own = "3:name=systemd:/\n2:cpu,cpuacct:/user/a\n0::/b\n1:memory:/not/mounted\n";
         let layout = Layout::parse(mounts, own).unwrap();
         assert_eq!(layout.version, Version::V1);
-        assert_eq!(layout.hierarchies.len(), 3);
+        assert_eq!(layout.hierarchies.len(), 2);
         let cpu = layout.of("cpuacct").unwrap();
         assert_eq!(
             (cpu.mount.as_path(), cpu.own.as_path()),

@@ -1,32 +1,23 @@
-//! One container's cgroup in every hierarchy: made, filled, limited, frozen, killed, removed.
+//! One container's cgroup in every hierarchy: found, made, entered, limited, removed.
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::Write as _;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use gantry_oci::runtime::LinuxResources;
 use gantry_sys::process::Pid;
 
+use crate::device_bpf;
 use crate::error::{Error, Result};
+use crate::files::{make, open, read, remove, write};
 use crate::layout::{Layout, Version};
-use crate::translate::{Write, v1, v2};
-
-/// How long a freeze may take.
-const FREEZE: Duration = Duration::from_secs(10);
+use crate::translate::{Write, devices, v1, v2};
 
 /// How long a cgroup may be busy after its last process has gone.
 const BUSY: Duration = Duration::from_secs(2);
-
-/// Whether the processes of a cgroup run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FreezerState {
-    /// They do.
-    Thawed,
-    /// They do not.
-    Frozen,
-}
 
 /// The cgroup of one container.
 #[derive(Clone, Debug)]
@@ -46,15 +37,7 @@ impl Manager {
     fn in_layout(layout: Layout, cgroups_path: Option<&str>, id: &str) -> Result<Self> {
         let given = cgroups_path.filter(|path| !path.is_empty()).unwrap_or(id);
         let path = Path::new(given);
-        if path.components().any(|part| part == Component::ParentDir) {
-            return Err(Error::Path {
-                path: given.to_owned(),
-            });
-        }
-        let inner: PathBuf = path
-            .components()
-            .filter(|part| matches!(part, Component::Normal(_)))
-            .collect();
+        let inner = inner(given)?;
         let folders = layout
             .hierarchies
             .iter()
@@ -64,6 +47,30 @@ impl Manager {
             })
             .collect();
         Ok(Self { layout, folders })
+    }
+
+    /// The cgroup whose [`Manager::paths`] were kept: wherever this process is now.
+    pub fn restore(paths: &[(String, PathBuf)]) -> Result<Self> {
+        let layout = Layout::detect()?;
+        let mut kept = Self {
+            folders: Vec::new(),
+            layout: Layout {
+                version: layout.version,
+                hierarchies: Vec::new(),
+            },
+        };
+        for hierarchy in layout.hierarchies {
+            let name = hierarchy.controllers.first().map_or("", String::as_str);
+            if let Some((_, folder)) = paths.iter().find(|(controller, _)| controller == name) {
+                kept.folders.push(folder.clone());
+                kept.layout.hierarchies.push(hierarchy);
+            }
+        }
+        Ok(kept)
+    }
+
+    pub(crate) fn folders(&self) -> &[PathBuf] {
+        &self.folders
     }
 
     /// Which rules hold.
@@ -124,27 +131,56 @@ impl Manager {
     }
 
     /// Puts a process into the cgroup, everywhere.
+    ///
+    /// With version 1 the kernel makes every fork of the machine wait for this, and this for them: some milliseconds. A
+    /// process that has one thread enters by itself through an [`Entrance`] instead.
     pub fn add(&self, pid: Pid) -> Result<()> {
-        for folder in &self.folders {
-            write(&folder.join("cgroup.procs"), &pid.to_string())?;
-        }
-        Ok(())
+        self.add_below("", pid)
     }
 
     /// Puts a process into a cgroup below that of the container (`exec --cgroup`).
     pub fn add_below(&self, sub: &str, pid: Pid) -> Result<()> {
-        let path = Path::new(sub);
-        if path.components().any(|part| part == Component::ParentDir) {
-            return Err(Error::Path { path: sub.to_owned() });
-        }
-        let inner: PathBuf = path
-            .components()
-            .filter(|part| matches!(part, Component::Normal(_)))
-            .collect();
+        let inner = inner(sub)?;
         for folder in &self.folders {
             write(&folder.join(&inner).join("cgroup.procs"), &pid.to_string())?;
         }
         Ok(())
+    }
+
+    /// The way in for a process that is to enter by itself.
+    pub fn entrance(&self) -> Result<Entrance> {
+        self.entrance_below("")
+    }
+
+    /// The way into a cgroup below that of the container (`exec --cgroup`).
+    pub fn entrance_below(&self, sub: &str) -> Result<Entrance> {
+        let inner = inner(sub)?;
+        // Version 1: one thread that moves itself needs no lock over the forks of the whole machine.
+        let file = match self.layout.version {
+            Version::V1 => "tasks",
+            Version::V2 => "cgroup.procs",
+        };
+        let doors = self
+            .folders
+            .iter()
+            .map(|folder| open(&folder.join(&inner).join(file)));
+        Ok(Entrance {
+            doors: doors.collect::<Result<_>>()?,
+        })
+    }
+
+    /// With version 2 the folder itself, into which `clone3` makes a process (`CLONE_INTO_CGROUP`): cheaper than any move.
+    pub fn unified(&self) -> Result<Option<OwnedFd>> {
+        match (self.layout.version, self.folders.first()) {
+            (Version::V2, Some(folder)) => {
+                let file = fs::File::open(folder).map_err(|source| Error::Read {
+                    path: folder.clone(),
+                    source,
+                })?;
+                Ok(Some(file.into()))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Sets limits; what is not named stays as it is.
@@ -161,146 +197,96 @@ impl Manager {
         if resources.devices.is_empty() {
             return Ok(());
         }
-        match self.layout.version {
-            Version::V1 => self.apply(&v1::devices(&resources.devices)),
-            Version::V2 => Ok(()),
+        match (self.layout.version, self.folders.first()) {
+            (Version::V1, _) => self.apply(&v1::devices(&resources.devices)),
+            (Version::V2, Some(folder)) => {
+                let failed = |source| Error::Devices {
+                    path: folder.clone(),
+                    source,
+                };
+                let program = devices::program(&resources.devices).map_err(Error::Invalid)?;
+                device_bpf::attach(folder, program.as_deref()).map_err(failed)
+            }
+            (Version::V2, None) => Ok(()),
         }
     }
 
     fn apply(&self, writes: &[Write]) -> Result<()> {
-        let mut later: Option<(PathBuf, &Write)> = None;
+        let mut later: Option<&Write> = None;
+        // The rules of devices are many lines for one file: it stays open for those that follow.
+        let mut last: Option<(PathBuf, fs::File)> = None;
         for write in writes {
             let Some(folder) = self.folder(write.controller) else {
                 if write.optional {
                     continue;
                 }
                 return Err(Error::NoController {
-                    what: write.file.clone(),
                     controller: write.controller.to_owned(),
                 });
             };
             let path = folder.join(&write.file);
-            match self::write(&path, &write.value) {
-                Ok(()) => {}
+            let file = match last.take() {
+                Some((open, file)) if open == path => Ok(file),
+                _ => open(&path),
+            };
+            let done = file.and_then(|mut file| {
+                file.write_all(write.value.as_bytes())
+                    .map_err(|source| Error::Write {
+                        value: write.value.clone(),
+                        path: path.clone(),
+                        source,
+                    })?;
+                Ok(file)
+            });
+            match done {
+                Ok(file) => last = Some((path, file)),
                 Err(_) if write.optional => {}
                 // Memory alone may not exceed memory and swap: then the sum grows first, and this one after it.
-                Err(Error::Write { .. }) if write.file == "memory.limit_in_bytes" && later.is_none() => {
-                    later = Some((path, write));
+                Err(Error::Write { .. }) if write.file == v1::MEMORY_LIMIT && later.is_none() => {
+                    later = Some(write);
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.explain(write, error)),
             }
-            if let Some((path, write)) = later.take() {
-                self::write(&path, &write.value)?;
+            if let Some(write) = later.take() {
+                self.write_later(write)?;
             }
         }
-        match later {
-            Some((path, write)) => self::write(&path, &write.value),
-            None => Ok(()),
-        }
+        later.map_or(Ok(()), |write| self.write_later(write))
     }
 
-    /// The processes in the cgroup, and those in cgroups below it.
-    pub fn pids(&self) -> Result<Vec<Pid>> {
-        let folder = self
-            .folder("freezer")
-            .or(self.folders.first().map(PathBuf::as_path));
-        let mut pids = Vec::new();
-        if let Some(folder) = folder {
-            collect(folder, &mut pids)?;
-        }
-        pids.sort_unstable();
-        pids.dedup();
-        Ok(pids)
+    fn write_later(&self, late: &Write) -> Result<()> {
+        let folder = self.folder(late.controller).unwrap_or(Path::new("/"));
+        write(&folder.join(&late.file), &late.value).map_err(|error| self.explain(late, error))
     }
 
-    /// Stops every process of the cgroup, wherever it is.
-    pub fn freeze(&self) -> Result<()> {
-        self.set_frozen(true)
-    }
-
-    /// Lets them go on.
-    pub fn thaw(&self) -> Result<()> {
-        self.set_frozen(false)
-    }
-
-    fn set_frozen(&self, frozen: bool) -> Result<()> {
-        let Some(folder) = self.folder("freezer") else {
-            let (what, controller) = ("the freezer's state".to_owned(), "freezer".to_owned());
-            return Err(Error::NoController { what, controller });
+    /// What a refusal means, where the kernel's word for it says little.
+    fn explain(&self, write: &Write, error: Error) -> Error {
+        let (Error::Write { source, .. } | Error::Open { source, .. }) = &error else {
+            return error;
         };
-        let (wanted, file, value) = match (self.layout.version, frozen) {
-            (Version::V1, true) => (FreezerState::Frozen, "freezer.state", "FROZEN"),
-            (Version::V1, false) => (FreezerState::Thawed, "freezer.state", "THAWED"),
-            (Version::V2, true) => (FreezerState::Frozen, "cgroup.freeze", "1"),
-            (Version::V2, false) => (FreezerState::Thawed, "cgroup.freeze", "0"),
-        };
-        let deadline = Instant::now() + FREEZE;
-        let mut pause = Duration::from_micros(50);
-        loop {
-            // Version 1 wants to be told again while it freezes: a fork may have slipped through.
-            write(&folder.join(file), value)?;
-            if self.freezer_state()? == Some(wanted) {
-                return Ok(());
+        let folder = self.folder(write.controller).unwrap_or(Path::new("/"));
+        let number = |file: &str| read(&folder.join(file)).unwrap_or_default().trim().to_owned();
+        match source.raw_os_error() {
+            Some(libc::EBUSY) if write.file == v1::MEMORY_LIMIT => Error::Invalid(format!(
+                "unable to set memory limit to {} (current usage: {}, peak usage: {})",
+                write.value,
+                number("memory.usage_in_bytes"),
+                number("memory.max_usage_in_bytes")
+            )),
+            Some(libc::ENOENT) if self.layout.version == Version::V2 && !write.controller.is_empty() => {
+                match number("cgroup.controllers")
+                    .split(' ')
+                    .any(|name| name == write.controller)
+                {
+                    true => error,
+                    false => Error::NoController {
+                        controller: write.controller.to_owned(),
+                    },
+                }
             }
-            if Instant::now() > deadline {
-                let _ = write(&folder.join(file), if frozen { "0" } else { value });
-                let state = if frozen { "frozen" } else { "thawed" };
-                return Err(Error::Slow {
-                    path: folder.to_owned(),
-                    state,
-                });
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(10));
+            _ => error,
         }
-    }
-
-    /// Whether the cgroup is frozen; none while it is on its way.
-    pub fn freezer_state(&self) -> Result<Option<FreezerState>> {
-        let Some(folder) = self.folder("freezer") else {
-            return Ok(Some(FreezerState::Thawed));
-        };
-        let (file, frozen, thawed) = match self.layout.version {
-            Version::V1 => ("freezer.state", "FROZEN", "THAWED"),
-            Version::V2 => ("cgroup.events", "frozen 1", "frozen 0"),
-        };
-        let text = match read(&folder.join(file)) {
-            Err(Error::Read { source, .. }) if gone(&source) => return Ok(Some(FreezerState::Thawed)),
-            other => other?,
-        };
-        Ok(text.lines().find_map(|line| match line.trim() {
-            line if line == frozen => Some(FreezerState::Frozen),
-            line if line == thawed => Some(FreezerState::Thawed),
-            _ => None,
-        }))
-    }
-
-    /// Sends SIGKILL to every process of the cgroup, also to those that fork meanwhile.
-    pub fn kill(&self) -> Result<()> {
-        if self.layout.version == Version::V2
-            && let Some(folder) = self.folders.first()
-            && fs::write(folder.join("cgroup.kill"), "1").is_ok()
-        {
-            return Ok(());
-        }
-        // Frozen, nobody forks. A freeze that fails is only slower: the loop finds who was made meanwhile.
-        let frozen = self.folder("freezer").is_some()
-            && self.pids().is_ok_and(|p| !p.is_empty())
-            && self.freeze().is_ok();
-        for _ in 0..10 {
-            let pids = self.pids().unwrap_or_default();
-            for pid in &pids {
-                let _ = gantry_sys::process::kill(*pid, libc_sigkill());
-            }
-            if frozen || pids.is_empty() {
-                break;
-            }
-        }
-        if frozen {
-            self.thaw()?;
-        }
-        Ok(())
     }
 
     /// Removes the cgroup and those below it. One that is gone is no error; every other is told of, after all were tried.
@@ -316,40 +302,33 @@ impl Manager {
     }
 }
 
-/// SIGKILL, the same everywhere.
-const fn libc_sigkill() -> i32 {
-    9
+/// The open doors of a cgroup, one for each hierarchy, for a process that enters by itself: opened before the process is
+/// made, so that it needs neither the paths nor the right to open them.
+#[derive(Debug)]
+pub struct Entrance {
+    doors: Vec<fs::File>,
 }
 
-/// Makes `folder` and what is missing above it, and returns what was made, from the top.
-fn make(mount: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut made = Vec::new();
-    // Somebody may remove an empty parent between two steps: then begin again.
-    for attempt in 0..16 {
-        match fs::create_dir(folder) {
-            Ok(()) => {
-                made.push(folder.to_owned());
-                return Ok(made);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(made),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < 15 => {
-                let Some(parent) = folder.parent().filter(|parent| parent.starts_with(mount)) else {
-                    return Err(Error::Make {
-                        path: folder.to_owned(),
-                        source: error,
-                    });
-                };
-                made.extend(make(mount, parent)?);
-            }
-            Err(source) => {
-                return Err(Error::Make {
-                    path: folder.to_owned(),
-                    source,
-                });
-            }
-        }
+impl Entrance {
+    /// Moves the calling process, which must have one thread. Allocates nothing and opens nothing.
+    pub fn enter(&self) -> std::io::Result<()> {
+        self.doors
+            .iter()
+            .try_for_each(|door| gantry_sys::fd::write_all(door.as_fd(), b"0"))
     }
-    Ok(made)
+}
+
+/// A path as given, without its root and its empty and `.` parts.
+fn inner(given: &str) -> Result<PathBuf> {
+    let parts = Path::new(given).components();
+    if parts.clone().any(|part| part == Component::ParentDir) {
+        return Err(Error::Path {
+            path: given.to_owned(),
+        });
+    }
+    Ok(parts
+        .filter(|part| matches!(part, Component::Normal(_)))
+        .collect())
 }
 
 /// A new cpuset is empty, and takes no process until it has what its parent has.
@@ -383,145 +362,5 @@ fn enable_controllers(mount: &Path, folder: &Path) {
     }
 }
 
-fn collect(folder: &Path, pids: &mut Vec<Pid>) -> Result<()> {
-    match read(&folder.join("cgroup.procs")) {
-        Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<Pid>().ok())),
-        Err(Error::Read { source, .. }) if gone(&source) => return Ok(()),
-        // A threaded cgroup of version 2 has no processes of its own.
-        Err(Error::Read { source, .. }) if source.raw_os_error() == Some(95) => {}
-        Err(error) => return Err(error),
-    }
-    for child in children(folder) {
-        collect(&child, pids)?;
-    }
-    Ok(())
-}
-
-fn children(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
-        .collect()
-}
-
-fn remove(folder: &Path, deadline: Instant) -> Result<()> {
-    let mut pause = Duration::from_micros(100);
-    loop {
-        let error = match fs::remove_dir(folder) {
-            Ok(()) => return Ok(()),
-            Err(error) if gone(&error) => return Ok(()),
-            Err(error) => error,
-        };
-        for child in children(folder) {
-            remove(&child, deadline)?;
-        }
-        if Instant::now() > deadline {
-            return Err(Error::Remove {
-                path: folder.to_owned(),
-                source: error,
-            });
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(20));
-    }
-}
-
-/// Whether the cgroup, or the process, is no more.
-fn gone(error: &io::Error) -> bool {
-    // ENODEV: removed while its file was open.
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(19)
-}
-
-fn write(path: &Path, value: &str) -> Result<()> {
-    let failed = |source| Error::Write {
-        value: value.to_owned(),
-        path: path.to_owned(),
-        source,
-    };
-    // Never made: a name that is no file of the kernel's is an error.
-    let mut file = fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
-    io::Write::write_all(&mut file, value.as_bytes()).map_err(failed)
-}
-
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn manager(name: &str) -> Manager {
-        Manager::new(
-            Some(&format!("/gantry-unit-{}/{name}", std::process::id())),
-            "unused",
-        )
-        .unwrap()
-    }
-
-    fn clean(manager: &Manager) {
-        manager.destroy().unwrap();
-        for folder in &manager.folders {
-            let _ = fs::remove_dir(folder.parent().unwrap());
-        }
-    }
-
-    #[test]
-    fn paths_follow_the_rules() {
-        let own = |layout: &Layout| layout.hierarchies[0].mount.join(&layout.hierarchies[0].own);
-        let layout = Layout::detect().unwrap();
-        let relative = Manager::in_layout(layout.clone(), Some("a/b"), "id").unwrap();
-        assert_eq!(relative.folders[0], own(&layout).join("a/b"));
-        let absent = Manager::in_layout(layout.clone(), None, "id").unwrap();
-        assert_eq!(absent.folders[0], own(&layout).join("id"));
-        let absolute = Manager::in_layout(layout.clone(), Some("/a"), "id").unwrap();
-        assert_eq!(absolute.folders[0], layout.hierarchies[0].mount.join("a"));
-        assert!(matches!(
-            Manager::in_layout(layout, Some("/a/../../b"), "id"),
-            Err(Error::Path { .. })
-        ));
-    }
-
-    #[test]
-    fn a_process_is_limited_frozen_killed_and_its_cgroup_removed() {
-        let manager = manager("life");
-        manager.create().unwrap();
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        manager.add(child.id() as Pid).unwrap();
-        assert_eq!(manager.pids().unwrap(), [child.id() as Pid]);
-        let json = r#"{"memory":{"limit":67108864},"pids":{"limit":10},"cpu":{"shares":512,"quota":20000,"period":100000}}"#;
-        let mut limits: LinuxResources = serde_json::from_str(json).unwrap();
-        manager.set(&limits).unwrap();
-        if manager.version() == Version::V1 {
-            let text =
-                fs::read_to_string(manager.folder("memory").unwrap().join("memory.limit_in_bytes")).unwrap();
-            assert_eq!(text.trim(), "67108864");
-            // Growing both at once needs the other order.
-            limits.memory = serde_json::from_str(r#"{"limit":134217728,"swap":134217728}"#).unwrap();
-            manager.set(&limits).unwrap();
-            limits.memory = serde_json::from_str(r#"{"limit":268435456,"swap":268435456}"#).unwrap();
-            manager.set(&limits).unwrap();
-        }
-        manager.freeze().unwrap();
-        assert_eq!(manager.freezer_state().unwrap(), Some(FreezerState::Frozen));
-        manager.kill().unwrap();
-        assert!(!child.wait().unwrap().success());
-        clean(&manager);
-        assert!(!manager.exists());
-        manager.destroy().unwrap();
-    }
-
-    #[test]
-    fn a_limit_without_a_controller_is_named() {
-        let manager = manager("none");
-        let limits: LinuxResources = serde_json::from_str(r#"{"network":{"classID":7}}"#).unwrap();
-        let error = manager.set(&limits);
-        if manager.version() == Version::V1 && manager.folder("net_cls").is_none() {
-            assert!(matches!(error, Err(Error::NoController { .. })));
-        }
-    }
-}
+mod tests;

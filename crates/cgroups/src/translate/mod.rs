@@ -1,5 +1,6 @@
 //! Limits of the runtime specification as writes to files. Pure: what is to be written where, in which order.
 
+pub(crate) mod devices;
 pub(crate) mod v1;
 pub(crate) mod v2;
 

@@ -6,6 +6,9 @@ use gantry_oci::runtime::{
 
 use super::{Write, memory_and_swap};
 
+/// The file of the limit on memory alone.
+pub(crate) const MEMORY_LIMIT: &str = "memory.limit_in_bytes";
+
 /// Everything but the devices' rules, which are set once.
 pub(crate) fn resources(resources: &LinuxResources) -> Result<Vec<Write>, String> {
     let mut writes = Vec::new();
@@ -68,7 +71,7 @@ fn memory(memory: &LinuxMemory) -> Result<Vec<Write>, String> {
     let (limit, swap) = memory_and_swap(memory)?;
     // The limit of both must never be below that of memory alone, at no moment: growing sets the sum first. Which one
     // this is cannot be told here, so that whoever applies tries the other order when the first is refused.
-    let limit = limit.map(|limit| Write::new("memory", "memory.limit_in_bytes", limit));
+    let limit = limit.map(|limit| Write::new("memory", MEMORY_LIMIT, limit));
     let swap = swap.map(|swap| Write::new("memory", "memory.memsw.limit_in_bytes", swap));
     writes.extend(limit);
     writes.extend(swap);

@@ -1,0 +1,131 @@
+//! Cgroups of the machine that runs the tests: really made, filled and removed.
+
+use super::*;
+use crate::FreezerState;
+use std::os::fd::AsRawFd;
+
+fn manager(name: &str) -> Manager {
+    Manager::new(
+        Some(&format!("/gantry-unit-{}/{name}", std::process::id())),
+        "unused",
+    )
+    .unwrap()
+}
+
+fn clean(manager: &Manager) {
+    manager.destroy().unwrap();
+    for folder in &manager.folders {
+        let _ = fs::remove_dir(folder.parent().unwrap());
+    }
+}
+
+#[test]
+fn paths_follow_the_rules() {
+    let own = |layout: &Layout| layout.hierarchies[0].mount.join(&layout.hierarchies[0].own);
+    let layout = Layout::detect().unwrap();
+    let relative = Manager::in_layout(layout.clone(), Some("a/b"), "id").unwrap();
+    assert_eq!(relative.folders[0], own(&layout).join("a/b"));
+    let absent = Manager::in_layout(layout.clone(), None, "id").unwrap();
+    assert_eq!(absent.folders[0], own(&layout).join("id"));
+    let absolute = Manager::in_layout(layout.clone(), Some("/a"), "id").unwrap();
+    assert_eq!(absolute.folders[0], layout.hierarchies[0].mount.join("a"));
+    assert!(matches!(
+        Manager::in_layout(layout, Some("/a/../../b"), "id"),
+        Err(Error::Path { .. })
+    ));
+}
+
+#[test]
+fn a_process_is_limited_frozen_killed_and_its_cgroup_removed() {
+    let manager = manager("life");
+    manager.create().unwrap();
+    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    manager.add(child.id() as Pid).unwrap();
+    assert_eq!(manager.pids().unwrap(), [child.id() as Pid]);
+    assert_eq!(
+        Manager::restore(&manager.paths()).unwrap().folders,
+        manager.folders
+    );
+    let json = r#"{"memory":{"limit":67108864},"pids":{"limit":10},"cpu":{"shares":512,"quota":20000,"period":100000}}"#;
+    let mut limits: LinuxResources = serde_json::from_str(json).unwrap();
+    manager.set(&limits).unwrap();
+    if manager.version() == Version::V1 {
+        let text =
+            fs::read_to_string(manager.folder("memory").unwrap().join("memory.limit_in_bytes")).unwrap();
+        assert_eq!(text.trim(), "67108864");
+        // Growing both at once needs the other order.
+        limits.memory = serde_json::from_str(r#"{"limit":134217728,"swap":134217728}"#).unwrap();
+        manager.set(&limits).unwrap();
+        limits.memory = serde_json::from_str(r#"{"limit":268435456,"swap":268435456}"#).unwrap();
+        manager.set(&limits).unwrap();
+    }
+    manager.freeze().unwrap();
+    assert_eq!(manager.freezer_state().unwrap(), Some(FreezerState::Frozen));
+    manager.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
+    clean(&manager);
+    assert!(!manager.exists());
+    manager.destroy().unwrap();
+}
+
+/// Runs `script` in a shell that has entered the cgroup by itself.
+fn inside(entrance: &Entrance, script: &str) -> std::process::Output {
+    // The kernel takes the opener's word: whoever holds the doors can push a process through them by their numbers.
+    let mut shell = std::process::Command::new("sh");
+    let doors: Vec<String> = entrance
+        .doors
+        .iter()
+        .map(|door| format!("echo 0 > /proc/{}/fd/{};", std::process::id(), door.as_raw_fd()))
+        .collect();
+    shell
+        .args(["-c", &format!("{} {script}", doors.concat())])
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_process_enters_by_itself() {
+    let manager = manager("door");
+    manager.create().unwrap();
+    let said = inside(&manager.entrance().unwrap(), "cat /proc/self/cgroup");
+    let said = String::from_utf8(said.stdout).unwrap();
+    let unified = |line: &&str| line.starts_with("0::");
+    let expected = format!("/gantry-unit-{}/door", std::process::id());
+    for line in said
+        .lines()
+        .filter(|line| manager.version() == Version::V2 || !unified(line))
+    {
+        assert!(line.ends_with(&expected), "{line}");
+    }
+    assert!(said.lines().count() >= manager.folders.len(), "{said}");
+    clean(&manager);
+}
+
+#[test]
+fn what_is_below_goes_with_it() {
+    let manager = manager("deep");
+    manager.create().unwrap();
+    let below: Vec<PathBuf> = manager
+        .folders
+        .iter()
+        .map(|folder| folder.join("inner/most"))
+        .collect();
+    for folder in &below {
+        fs::create_dir_all(folder).unwrap();
+        crate::files::read(&folder.join("cgroup.procs")).unwrap();
+    }
+    assert!(manager.add_below("../x", 1).is_err());
+    manager.destroy().unwrap();
+    assert!(below.iter().all(|folder| !folder.exists()));
+    clean(&manager);
+}
+
+#[test]
+fn a_limit_without_a_controller_is_named() {
+    let manager = manager("none");
+    let limits: LinuxResources = serde_json::from_str(r#"{"network":{"classID":7}}"#).unwrap();
+    let error = manager.set(&limits);
+    if manager.version() == Version::V1 && manager.folder("net_cls").is_none() {
+        assert!(matches!(error, Err(Error::NoController { .. })));
+    }
+}
