@@ -1,6 +1,6 @@
 //! Docker's default profile: which calls a container may make, and what opens the others. Facts only.
 
-use gantry_oci::runtime::LinuxSeccompOperator::{self, EqualTo, MaskedEqual, NotEqual};
+use gantry_oci::runtime::LinuxSeccompOperator::{self, EqualTo, GreaterThan, LessThan, MaskedEqual};
 
 /// Calls, and when they are allowed.
 pub(super) struct Rule {
@@ -33,6 +33,9 @@ const X86: &[&str] = &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"];
 
 /// All `CLONE_NEW…` but that of time.
 const NEW_NAMESPACES: u64 = 0x7e02_0000;
+
+/// `AF_ALG`: the kernel's ciphers, of no use to a container that does not come with a hole.
+const ALG: u64 = 38;
 
 /// `AF_VSOCK`: leaves the machine past every network namespace.
 const VSOCK: u64 = 40;
@@ -98,7 +101,9 @@ pub(super) const RULES: &[Rule] = &[
         "vfork", "vmsplice", "wait4", "waitid", "waitpid", "write", "writev",
     ], ..RULE },
     Rule { names: &["process_vm_readv", "process_vm_writev", "ptrace"], kernel: (4, 8), ..RULE },
-    Rule { names: &["socket"], args: &[(0, VSOCK, 0, NotEqual)], ..RULE },
+    Rule { names: &["socket"], args: &[(0, ALG, 0, LessThan)], ..RULE },
+    Rule { names: &["socket"], args: &[(0, ALG + 1, 0, EqualTo)], ..RULE },
+    Rule { names: &["socket"], args: &[(0, VSOCK, 0, GreaterThan)], ..RULE },
     Rule { names: &["personality"], args: &[(0, 0x0, 0, EqualTo)], ..RULE },
     Rule { names: &["personality"], args: &[(0, 0x0008, 0, EqualTo)], ..RULE },
     Rule { names: &["personality"], args: &[(0, 0x2_0000, 0, EqualTo)], ..RULE },
