@@ -1,3 +1,37 @@
-//! gantry-shim: one per container
+//! `gantry-shim`: one per container. Holds its stdio, reaps its processes, writes its log, records and tells of its exit.
 
-fn main() {}
+mod args;
+mod attach;
+mod bundle;
+mod delete;
+mod events;
+mod log;
+mod metrics;
+mod mounts;
+mod process;
+mod runtime;
+mod server;
+mod start;
+mod stdio;
+mod task;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let done = args::parse(std::env::args().skip(1)).and_then(|args| match args.action {
+        args::Action::Start => start::run(&args),
+        args::Action::Delete => delete::run(&args),
+        args::Action::Version => {
+            println!("gantry-shim {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            let _ = writeln!(std::io::stderr(), "gantry-shim: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
