@@ -1,1 +1,4 @@
-//! The suites that run Gantry's real binaries: see `docs/testing.md`.
+//! What the suites of Gantry's real binaries share: private engines, and the looks at what they did. See `README.md`.
+#![doc = include_str!("README.md")]
+
+pub mod engine;

@@ -36,11 +36,12 @@ impl Said {
         self
     }
 
-    /// Itself, if the command failed and said `what` on standard error.
+    /// Itself, if the command failed and said `what` on standard error, be it in a quoted line of a log.
     #[track_caller]
     pub fn failure(self, what: &str) -> Self {
+        let said = self.stderr.replace("\\\"", "\"");
         assert!(
-            self.code != 0 && self.stderr.contains(what),
+            self.code != 0 && said.contains(what),
             "expected a failure with {what:?}: {self:#?}"
         );
         self

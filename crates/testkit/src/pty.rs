@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -18,7 +19,8 @@ struct Screen {
 
 /// The program and its terminal. Dropped, the program is killed.
 pub struct Pty {
-    child: Child,
+    /// None when it is another's terminal.
+    child: Option<Child>,
     master: File,
     screen: Arc<(Mutex<Screen>, Condvar)>,
     /// How much of what was said was already expected.
@@ -52,7 +54,21 @@ impl Pty {
         let child = leader.stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn();
         let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         drop(slave);
-        let master = File::from(master);
+        let mut pty = Self::of(File::from(master));
+        pty.child = Some(child);
+        pty
+    }
+
+    /// Takes the terminal that a runtime sends over its console socket.
+    #[track_caller]
+    pub fn accept(listener: &UnixListener) -> Self {
+        let (socket, _) = listener.accept().expect("a connection to the console socket");
+        let (_, master) =
+            gantry_sys::socket::receive(socket.as_fd(), 4096).expect("a message on the console socket");
+        Self::of(File::from(master.expect("a descriptor on the console socket")))
+    }
+
+    fn of(master: File) -> Self {
         let screen = Arc::new((Mutex::new(Screen::default()), Condvar::new()));
         let (mut from, to) = (master.try_clone().expect("the terminal"), Arc::clone(&screen));
         std::thread::spawn(move || {
@@ -70,16 +86,20 @@ impl Pty {
             }
         });
         Self {
-            child,
+            child: None,
             master,
             screen,
             seen: 0,
         }
     }
 
+    fn child(&mut self) -> &mut Child {
+        self.child.as_mut().expect("a program of ours on the terminal")
+    }
+
     /// The program's process id.
-    pub fn pid(&self) -> i32 {
-        self.child.id() as i32
+    pub fn pid(&mut self) -> i32 {
+        self.child().id() as i32
     }
 
     /// Types.
@@ -131,7 +151,7 @@ impl Pty {
     pub fn wait_exit(&mut self) -> i32 {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.child.try_wait().expect("wait for the program") {
+            match self.child().try_wait().expect("wait for the program") {
                 Some(status) => return code(status),
                 None => assert!(
                     Instant::now() < deadline,
@@ -146,8 +166,10 @@ impl Pty {
 
 impl Drop for Pty {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
