@@ -14,4 +14,3 @@ pub mod pidfile;
 pub mod run;
 pub mod server;
 pub mod supervisor;
-pub mod trace;

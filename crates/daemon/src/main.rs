@@ -3,16 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use gantry_daemon::{args::Args, run, trace};
+use gantry_daemon::{args::Args, run};
+use gantry_supervisor_api::trace;
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    trace::set_up(if args.debug {
-        "debug"
-    } else {
-        level(&args.log_level)
-    });
+    let log_level = if args.debug { "debug" } else { level(&args.log_level) };
+    trace::set_up(log_level, &["gantry_daemon", "gantry_engine"]);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

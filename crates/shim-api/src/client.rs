@@ -36,6 +36,8 @@ pub struct Client {
     writer: tokio::sync::Mutex<(OwnedWriteHalf, u32)>,
     /// `None` once the connection is lost.
     waiting: Arc<Mutex<Option<Waiting>>>,
+    /// Closed with the connection.
+    alive: tokio::sync::watch::Receiver<()>,
     reader: tokio::task::JoinHandle<()>,
 }
 
@@ -51,7 +53,10 @@ impl Client {
         let (mut read, write) = stream.into_split();
         let waiting = Arc::new(Mutex::new(Some(Waiting::new())));
         let answers = waiting.clone();
+        let (lives, alive) = tokio::sync::watch::channel(());
         let reader = tokio::spawn(async move {
+            // Dropped at the end, also when this is aborted.
+            let _lives = lives;
             while let Ok((stream, kind, message)) = read_frame(&mut read).await {
                 let Ok(response) = Response::decode(message.as_slice()) else {
                     break;
@@ -73,8 +78,15 @@ impl Client {
         Self {
             writer: tokio::sync::Mutex::new((write, 1)),
             waiting,
+            alive,
             reader,
         }
+    }
+
+    /// Waits until the connection is lost.
+    pub async fn closed(&self) {
+        let mut alive = self.alive.clone();
+        while alive.changed().await.is_ok() {}
     }
 
     /// Whether the connection is lost.

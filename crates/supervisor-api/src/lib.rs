@@ -3,6 +3,7 @@
 pub mod client;
 pub mod convert;
 pub mod server;
+pub mod trace;
 
 mod attach;
 mod socket;

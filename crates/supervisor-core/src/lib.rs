@@ -42,6 +42,12 @@ impl Time {
     }
 }
 
+impl From<std::time::SystemTime> for Time {
+    fn from(time: std::time::SystemTime) -> Self {
+        Self(time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos() as i128)
+    }
+}
+
 /// The type URL under which an OCI runtime specification is stored in a container, as JSON.
 pub const RUNTIME_SPEC_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 

@@ -52,7 +52,10 @@ impl Exchange {
     pub(crate) fn send(&self, envelope: Envelope) {
         let mut inner = self.lock();
         inner.subscribers.retain(|subscriber| {
-            if !subscriber.filters.matches(&|path: &[String]| field(&envelope, path)) {
+            if !subscriber
+                .filters
+                .matches(&|path: &[String]| field(&envelope, path))
+            {
                 return !subscriber.sender.is_closed();
             }
             // Who is too slow, or gone, is dropped: its stream ends.
@@ -76,7 +79,9 @@ impl Exchange {
     pub(crate) fn subscribe(&self, filters: Filters) -> ReceiverStream<Envelope> {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let mut inner = self.lock();
-        inner.subscribers.retain(|subscriber| !subscriber.sender.is_closed());
+        inner
+            .subscribers
+            .retain(|subscriber| !subscriber.sender.is_closed());
         for envelope in inner.found.values() {
             if filters.matches(&|path: &[String]| field(envelope, path)) {
                 let _ = sender.try_send(envelope.clone());
@@ -103,7 +108,11 @@ fn field(envelope: &Envelope, path: &[String]) -> Option<String> {
 
 /// Refuses topics that are no path of identifiers.
 fn validate_topic(topic: &str) -> Result<()> {
-    let bad = |why: &str| Err(Error::invalid(format!("envelope topic {topic:?} {why}: invalid argument")));
+    let bad = |why: &str| {
+        Err(Error::invalid(format!(
+            "envelope topic {topic:?} {why}: invalid argument"
+        )))
+    };
     let Some(rest) = topic.strip_prefix('/') else {
         return bad("must start with '/'");
     };
@@ -116,14 +125,22 @@ fn validate_topic(topic: &str) -> Result<()> {
 #[async_trait]
 impl Events for Bound {
     async fn subscribe(&self, filters: &[String]) -> Result<BoxStream<'static, Result<Envelope>>> {
-        Ok(self.shared.events.subscribe(Filters::parse(filters)?).map(Ok).boxed())
+        Ok(self
+            .shared
+            .events
+            .subscribe(Filters::parse(filters)?)
+            .map(Ok)
+            .boxed())
     }
 
     async fn subscribe_tasks(&self) -> Result<BoxStream<'static, Result<TimedTaskEvent>>> {
         let filters = Filters::parse(&[format!("namespace=={},topic~=|^/tasks/|", self.namespace)])?;
         let decode = |envelope: Envelope| async move {
             match wire::decode(envelope.event.as_ref()?) {
-                Ok(event) => Some(Ok(TimedTaskEvent { timestamp: envelope.timestamp, event: event? })),
+                Ok(event) => Some(Ok(TimedTaskEvent {
+                    timestamp: envelope.timestamp,
+                    event: event?,
+                })),
                 Err(error) => Some(Err(error)),
             }
         };
@@ -153,10 +170,18 @@ mod tests {
         let exchange = Exchange::default();
         let mut all = exchange.subscribe(Filters::default());
         let mut tasks = exchange.subscribe(Filters::parse(&["namespace==a,topic~=|^/tasks/|"]).unwrap());
-        let exit = wire::TaskExit { container_id: "c".into(), ..Default::default() }.to_any();
+        let exit = wire::TaskExit {
+            container_id: "c".into(),
+            ..Default::default()
+        }
+        .to_any();
         exchange.publish("a", "/tasks/exit", exit.clone());
         exchange.publish("b", "/tasks/exit", exit.clone());
-        exchange.publish("a", "/images/delete", wire::ImageDelete { name: "i".into() }.to_any());
+        exchange.publish(
+            "a",
+            "/images/delete",
+            wire::ImageDelete { name: "i".into() }.to_any(),
+        );
         assert_eq!(tasks.next().await.unwrap().namespace, "a");
         for namespace in ["a", "b", "a"] {
             assert_eq!(all.next().await.unwrap().namespace, namespace);
@@ -170,9 +195,17 @@ mod tests {
     #[tokio::test]
     async fn a_found_exit_is_told_until_the_task_is_gone() {
         let exchange = Exchange::default();
-        let event = wire::TaskExit { container_id: "c".into(), ..Default::default() }.to_any();
-        let envelope =
-            Envelope { namespace: "a".into(), topic: "/tasks/exit".into(), event: Some(event), ..Default::default() };
+        let event = wire::TaskExit {
+            container_id: "c".into(),
+            ..Default::default()
+        }
+        .to_any();
+        let envelope = Envelope {
+            namespace: "a".into(),
+            topic: "/tasks/exit".into(),
+            event: Some(event),
+            ..Default::default()
+        };
         exchange.found("c", envelope.clone());
         let mut late = exchange.subscribe(Filters::parse(&["event.container_id==c"]).unwrap());
         assert_eq!(late.next().await, Some(envelope));

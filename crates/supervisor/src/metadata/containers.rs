@@ -20,13 +20,19 @@ fn read(row: &Row<'_>) -> Result<Container> {
     let any = |i| -> Result<Option<Any>> {
         let type_url: Option<String> = row.get(i).map_err(sql)?;
         let value: Option<Vec<u8>> = row.get(i + 1).map_err(sql)?;
-        Ok(type_url.map(|type_url| Any { type_url, value: value.unwrap_or_default() }))
+        Ok(type_url.map(|type_url| Any {
+            type_url,
+            value: value.unwrap_or_default(),
+        }))
     };
     Ok(Container {
         id: text(0)?,
         labels: db::labels_from_text(&text(1)?)?,
         image: text(2)?,
-        runtime: Runtime { name: text(3)?, options: any(4)? },
+        runtime: Runtime {
+            name: text(3)?,
+            options: any(4)?,
+        },
         spec: any(6)?,
         snapshotter: text(8)?,
         snapshot_key: text(9)?,
@@ -42,7 +48,13 @@ fn read_extensions(tx: &Transaction<'_>, namespace: &str, container: &mut Contai
     let mut statement = tx.prepare_cached(query).map_err(sql)?;
     let rows = statement
         .query_map([namespace, &container.id], |row| {
-            Ok((row.get(0)?, Any { type_url: row.get(1)?, value: row.get(2)? }))
+            Ok((
+                row.get(0)?,
+                Any {
+                    type_url: row.get(1)?,
+                    value: row.get(2)?,
+                },
+            ))
         })
         .map_err(sql)?;
     container.extensions = rows.collect::<rusqlite::Result<_>>().map_err(sql)?;
@@ -53,7 +65,10 @@ fn read_extensions(tx: &Transaction<'_>, namespace: &str, container: &mut Contai
 pub(crate) fn get(tx: &Transaction<'_>, namespace: &str, id: &str) -> Result<Container> {
     let query = format!("SELECT {COLUMNS} FROM containers WHERE namespace = ?1 AND id = ?2");
     let mut statement = tx.prepare_cached(&query).map_err(sql)?;
-    let found = statement.query_row([namespace, id], |row| Ok(read(row))).optional().map_err(sql)?;
+    let found = statement
+        .query_row([namespace, id], |row| Ok(read(row)))
+        .optional()
+        .map_err(sql)?;
     let Some(container) = found else {
         let message = format!("container {id:?} in namespace {namespace:?}: not found");
         return Err(Error::not_found(message));
@@ -66,7 +81,11 @@ pub(crate) fn get(tx: &Transaction<'_>, namespace: &str, id: &str) -> Result<Con
 fn put(tx: &Transaction<'_>, namespace: &str, c: &Container, replace: bool) -> Result<()> {
     if replace {
         // The extensions go with it.
-        tx.execute("DELETE FROM containers WHERE namespace = ?1 AND id = ?2", [namespace, &c.id]).map_err(sql)?;
+        tx.execute(
+            "DELETE FROM containers WHERE namespace = ?1 AND id = ?2",
+            [namespace, &c.id],
+        )
+        .map_err(sql)?;
     }
     let statement = format!(
         "INSERT INTO containers (namespace, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
@@ -96,8 +115,10 @@ fn put(tx: &Transaction<'_>, namespace: &str, c: &Container, replace: bool) -> R
             false => from_sql(e),
         })?;
     for (name, any) in &c.extensions {
-        let insert = "INSERT INTO container_extensions (namespace, id, name, type, value) VALUES (?1, ?2, ?3, ?4, ?5)";
-        tx.execute(insert, params![namespace, c.id, name, any.type_url, any.value]).map_err(sql)?;
+        let insert =
+            "INSERT INTO container_extensions (namespace, id, name, type, value) VALUES (?1, ?2, ?3, ?4, ?5)";
+        tx.execute(insert, params![namespace, c.id, name, any.type_url, any.value])
+            .map_err(sql)?;
     }
     Ok(())
 }
@@ -105,7 +126,9 @@ fn put(tx: &Transaction<'_>, namespace: &str, c: &Container, replace: bool) -> R
 fn validate(container: &Container) -> Result<()> {
     validate_identifier(&container.id).map_err(|e| e.context("container.ID"))?;
     if container.runtime.name.is_empty() {
-        return Err(Error::invalid("container.Runtime.Name must be set: invalid argument"));
+        return Err(Error::invalid(
+            "container.Runtime.Name must be set: invalid argument",
+        ));
     }
     if container.spec.is_none() {
         return Err(Error::invalid("container.Spec must be set: invalid argument"));
@@ -134,7 +157,9 @@ impl Containers for Bound {
             .call(move |tx| {
                 let query = format!("SELECT {COLUMNS} FROM containers WHERE namespace = ?1 ORDER BY id");
                 let mut statement = tx.prepare_cached(&query).map_err(sql)?;
-                let rows = statement.query_map([&namespace], |row| Ok(read(row))).map_err(sql)?;
+                let rows = statement
+                    .query_map([&namespace], |row| Ok(read(row)))
+                    .map_err(sql)?;
                 let mut all = rows.map(|row| row.map_err(sql)?).collect::<Result<Vec<_>>>()?;
                 for container in &mut all {
                     read_extensions(tx, &namespace, container)?;
@@ -143,15 +168,17 @@ impl Containers for Bound {
             })
             .await?;
         let matches = |c: &Container| {
-            filters.matches(&|path: &[String]| match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                ["id"] => Some(c.id.clone()),
-                ["image"] => Some(c.image.clone()),
-                ["runtime", "name"] => Some(c.runtime.name.clone()),
-                ["snapshotter"] => Some(c.snapshotter.clone()),
-                ["snapshotkey"] => Some(c.snapshot_key.clone()),
-                ["labels", ..] => c.labels.get(&path[1..].join(".")).cloned(),
-                _ => None,
-            })
+            filters.matches(
+                &|path: &[String]| match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                    ["id"] => Some(c.id.clone()),
+                    ["image"] => Some(c.image.clone()),
+                    ["runtime", "name"] => Some(c.runtime.name.clone()),
+                    ["snapshotter"] => Some(c.snapshotter.clone()),
+                    ["snapshotkey"] => Some(c.snapshot_key.clone()),
+                    ["labels", ..] => c.labels.get(&path[1..].join(".")).cloned(),
+                    _ => None,
+                },
+            )
         };
         Ok(all.into_iter().filter(matches).collect())
     }
@@ -171,14 +198,23 @@ impl Containers for Bound {
         let event = wire::ContainerCreate {
             id: container.id.clone(),
             image: container.image.clone(),
-            runtime: Some(wire::ContainerRuntime { name: container.runtime.name.clone() }),
+            runtime: Some(wire::ContainerRuntime {
+                name: container.runtime.name.clone(),
+            }),
         };
-        self.publish("/containers/create", event.to_any());
+        self.tell("/containers/create", event.to_any());
         Ok(container)
     }
 
     async fn update(&self, container: Container, mask: &[String]) -> Result<Container> {
-        let whole = ["spec", "image", "snapshotkey", "snapshotter", "runtime", "sandbox"];
+        let whole = [
+            "spec",
+            "image",
+            "snapshotkey",
+            "snapshotter",
+            "runtime",
+            "sandbox",
+        ];
         let object = format!("container {:?}", container.id);
         let changes = fields::parse(&object, mask, &["labels", "extensions"], &whole)?;
         let namespace = self.namespace.clone();
@@ -200,27 +236,32 @@ impl Containers for Bound {
             labels: container.labels.clone(),
             snapshot_key: container.snapshot_key.clone(),
         };
-        self.publish("/containers/update", event.to_any());
+        self.tell("/containers/update", event.to_any());
         Ok(container)
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
+        if self.shared.tasks.has(&self.namespace, id) {
+            let message = format!("cannot delete running task {id}: failed precondition");
+            return Err(Error::failed_precondition(message));
+        }
         let (namespace, key) = (self.namespace.clone(), id.to_owned());
         self.shared
             .db
             .call(move |tx| {
                 get(tx, &namespace, &key)?;
-                let query = "SELECT EXISTS (SELECT 1 FROM tasks WHERE namespace = ?1 AND id = ?2)";
-                if tx.query_row(query, [&namespace, &key], |row| row.get(0)).map_err(sql)? {
-                    let message = format!("container {key:?} has a task: failed precondition");
-                    return Err(Error::failed_precondition(message));
-                }
-                tx.execute("DELETE FROM containers WHERE namespace = ?1 AND id = ?2", [&namespace, &key])
-                    .map(drop)
-                    .map_err(sql)
+                tx.execute(
+                    "DELETE FROM containers WHERE namespace = ?1 AND id = ?2",
+                    [&namespace, &key],
+                )
+                .map(drop)
+                .map_err(sql)
             })
             .await?;
-        self.publish("/containers/delete", wire::ContainerDelete { id: id.to_owned() }.to_any());
+        self.tell(
+            "/containers/delete",
+            wire::ContainerDelete { id: id.to_owned() }.to_any(),
+        );
         Ok(())
     }
 }
@@ -229,10 +270,14 @@ impl Containers for Bound {
 fn apply(mut stored: Container, from: &Container, changes: Vec<Field>) -> Result<Container> {
     if changes.is_empty() {
         if from.runtime.name != stored.runtime.name {
-            return Err(Error::invalid("container.Runtime.Name field is immutable: invalid argument"));
+            return Err(Error::invalid(
+                "container.Runtime.Name field is immutable: invalid argument",
+            ));
         }
         if from.snapshotter != stored.snapshotter {
-            return Err(Error::invalid("container.Snapshotter field is immutable: invalid argument"));
+            return Err(Error::invalid(
+                "container.Snapshotter field is immutable: invalid argument",
+            ));
         }
         let created_at = stored.created_at;
         stored = from.clone();

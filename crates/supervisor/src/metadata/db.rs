@@ -19,11 +19,18 @@ pub(crate) struct Db {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DbError {
     #[error("failed to open the metadata database {path:?}")]
-    Open { path: std::path::PathBuf, source: rusqlite::Error },
+    Open {
+        path: std::path::PathBuf,
+        source: rusqlite::Error,
+    },
     #[error("the metadata database {path:?} is in use by another supervisor")]
     InUse { path: std::path::PathBuf },
     #[error("the metadata database {path:?} has version {found}, and this supervisor knows {known}")]
-    Version { path: std::path::PathBuf, found: i64, known: i64 },
+    Version {
+        path: std::path::PathBuf,
+        found: i64,
+        known: i64,
+    },
     #[error("failed to start the metadata thread")]
     Thread(#[source] std::io::Error),
 }
@@ -84,32 +91,6 @@ CREATE TABLE blobs (
     PRIMARY KEY (namespace, digest)
 );
 CREATE INDEX blobs_by_digest ON blobs (digest);
-CREATE TABLE snapshots (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    namespace TEXT NOT NULL,
-    snapshotter TEXT NOT NULL,
-    name TEXT NOT NULL,
-    parent INTEGER REFERENCES snapshots (id) ON DELETE RESTRICT,
-    kind INTEGER NOT NULL,
-    labels TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL,
-    size INTEGER,
-    inodes INTEGER,
-    UNIQUE (namespace, snapshotter, name)
-);
-CREATE INDEX snapshots_by_parent ON snapshots (parent);
-CREATE TABLE tasks (
-    namespace TEXT NOT NULL,
-    id TEXT NOT NULL,
-    state TEXT NOT NULL,
-    bundle TEXT NOT NULL,
-    shim TEXT NOT NULL,
-    pid INTEGER,
-    exit_status INTEGER,
-    exited_at INTEGER,
-    PRIMARY KEY (namespace, id)
-);
 CREATE TABLE leases (
     namespace TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -131,10 +112,13 @@ impl Db {
     /// Opens or makes the database. It is locked for as long as this process lives.
     pub(crate) fn open(path: &Path) -> Result<Self, DbError> {
         let connection = open(path).map_err(|source| match source.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
-                DbError::InUse { path: path.to_owned() }
-            }
-            _ => DbError::Open { path: path.to_owned(), source },
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => DbError::InUse {
+                path: path.to_owned(),
+            },
+            _ => DbError::Open {
+                path: path.to_owned(),
+                source,
+            },
         })?;
         migrate(&connection, path)?;
         let (jobs, receiver) = mpsc::channel::<Job>();
@@ -161,8 +145,12 @@ impl Db {
         let job: Job = Box::new(move |connection| {
             let _ = sender.send(transact(connection, work));
         });
-        self.jobs.send(job).map_err(|_| Error::internal("the metadata thread has ended"))?;
-        receiver.await.map_err(|_| Error::internal("the metadata thread has ended"))?
+        self.jobs
+            .send(job)
+            .map_err(|_| Error::internal("the metadata thread has ended"))?;
+        receiver
+            .await
+            .map_err(|_| Error::internal("the metadata thread has ended"))?
     }
 }
 
@@ -191,14 +179,25 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Brings the schema to [`VERSION`].
 fn migrate(connection: &Connection, path: &Path) -> Result<(), DbError> {
-    let fail = |source| DbError::Open { path: path.to_owned(), source };
-    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail)?;
+    let fail = |source| DbError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let found: i64 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(fail)?;
     match found {
         0 => connection
-            .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT"))
+            .execute_batch(&format!(
+                "BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT"
+            ))
             .map_err(fail),
         VERSION => Ok(()),
-        found => Err(DbError::Version { path: path.to_owned(), found, known: VERSION }),
+        found => Err(DbError::Version {
+            path: path.to_owned(),
+            found,
+            known: VERSION,
+        }),
     }
 }
 
@@ -274,7 +273,8 @@ mod tests {
             .await;
         assert!(failed.is_err());
         let count = |tx: &Transaction<'_>| {
-            tx.query_row("SELECT count(*) FROM namespaces", [], |row| row.get::<_, i64>(0)).map_err(sql)
+            tx.query_row("SELECT count(*) FROM namespaces", [], |row| row.get::<_, i64>(0))
+                .map_err(sql)
         };
         assert_eq!(db.call(count).await.unwrap(), 0);
         assert!(matches!(Db::open(&path), Err(DbError::InUse { .. })));
@@ -286,7 +286,10 @@ mod tests {
     fn a_newer_schema_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.db");
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        Connection::open(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", 99)
+            .unwrap();
         assert!(matches!(Db::open(&path), Err(DbError::Version { found: 99, .. })));
     }
 }

@@ -23,7 +23,9 @@ pub(crate) fn parse(object: &str, mask: &[String], maps: &[&str], whole: &[&str]
             } else if maps.contains(&field.as_str()) || whole.contains(&field.as_str()) {
                 return Ok(Field::Whole(field.clone()));
             }
-            Err(Error::invalid(format!("cannot update {field:?} field on {object}: invalid argument")))
+            Err(Error::invalid(format!(
+                "cannot update {field:?} field on {object}: invalid argument"
+            )))
         })
         .collect()
 }
@@ -60,7 +62,10 @@ mod tests {
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -73,7 +78,10 @@ mod tests {
         update_labels("x", &mut got, &from, &[]).unwrap();
         assert_eq!(got, from);
         for bad in ["size", "labels.", "", ".", "labelsx", "spec.x"] {
-            assert!(update_labels("x", &mut got, &from, &mask(&[bad])).is_err(), "{bad}");
+            assert!(
+                update_labels("x", &mut got, &from, &mask(&[bad])).is_err(),
+                "{bad}"
+            );
         }
     }
 }

@@ -32,13 +32,17 @@ fn read(row: &Row<'_>) -> Result<Image> {
 fn get(tx: &Transaction<'_>, namespace: &str, name: &str) -> Result<Image> {
     let query = format!("SELECT {COLUMNS} FROM images WHERE namespace = ?1 AND name = ?2");
     let mut statement = tx.prepare_cached(&query).map_err(sql)?;
-    let found = statement.query_row([namespace, name], |row| Ok(read(row))).optional().map_err(sql)?;
+    let found = statement
+        .query_row([namespace, name], |row| Ok(read(row)))
+        .optional()
+        .map_err(sql)?;
     found.unwrap_or_else(|| Err(Error::not_found(format!("image {name:?}: not found"))))
 }
 
 fn put(tx: &Transaction<'_>, namespace: &str, image: &Image, replace: bool) -> Result<()> {
     let verb = if replace { "INSERT OR REPLACE" } else { "INSERT" };
-    let statement = format!("{verb} INTO images (namespace, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+    let statement =
+        format!("{verb} INTO images (namespace, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
     let size = i64::try_from(image.target.size).unwrap_or(i64::MAX);
     tx.prepare_cached(&statement)
         .and_then(|mut s| {
@@ -82,10 +86,15 @@ fn validate(image: &Image) -> Result<()> {
         return Err(Error::invalid("image name must not be empty: invalid argument"));
     }
     if image.target.digest.is_empty() {
-        return Err(Error::invalid("image target digest must not be empty: invalid argument"));
+        return Err(Error::invalid(
+            "image target digest must not be empty: invalid argument",
+        ));
     }
     if malformed(&image.target.digest) {
-        let message = format!("invalid digest {:?} of image {:?}: invalid argument", image.target.digest, image.name);
+        let message = format!(
+            "invalid digest {:?} of image {:?}: invalid argument",
+            image.target.digest, image.name
+        );
         return Err(Error::invalid(message));
     }
     if image.target.media_type.is_empty() {
@@ -99,7 +108,9 @@ fn malformed(digest: &str) -> bool {
     !digest.split_once(':').is_some_and(|(algorithm, hex)| {
         !algorithm.is_empty()
             && hex.len() >= 32
-            && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+            && hex
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     })
 }
 
@@ -119,19 +130,23 @@ impl Images for Bound {
             .call(move |tx| {
                 let query = format!("SELECT {COLUMNS} FROM images WHERE namespace = ?1 ORDER BY name");
                 let mut statement = tx.prepare_cached(&query).map_err(sql)?;
-                let rows = statement.query_map([&namespace], |row| Ok(read(row))).map_err(sql)?;
+                let rows = statement
+                    .query_map([&namespace], |row| Ok(read(row)))
+                    .map_err(sql)?;
                 rows.map(|row| row.map_err(sql)?).collect()
             })
             .await?;
         let matches = |image: &Image| {
-            filters.matches(&|path: &[String]| match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                ["name"] => Some(image.name.clone()),
-                ["target", "digest"] => Some(image.target.digest.clone()),
-                ["target", "mediatype"] => Some(image.target.media_type.clone()),
-                ["labels", ..] => image.labels.get(&path[1..].join(".")).cloned(),
-                ["annotations", ..] => image.target.annotations.get(&path[1..].join(".")).cloned(),
-                _ => None,
-            })
+            filters.matches(
+                &|path: &[String]| match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                    ["name"] => Some(image.name.clone()),
+                    ["target", "digest"] => Some(image.target.digest.clone()),
+                    ["target", "mediatype"] => Some(image.target.media_type.clone()),
+                    ["labels", ..] => image.labels.get(&path[1..].join(".")).cloned(),
+                    ["annotations", ..] => image.target.annotations.get(&path[1..].join(".")).cloned(),
+                    _ => None,
+                },
+            )
         };
         Ok(all.into_iter().filter(matches).collect())
     }
@@ -148,8 +163,12 @@ impl Images for Bound {
                 put(tx, &namespace, &row, false)
             })
             .await?;
-        let event = wire::ImageCreate { name: image.name.clone(), labels: image.labels.clone() }.to_any();
-        self.publish("/images/create", event);
+        let event = wire::ImageCreate {
+            name: image.name.clone(),
+            labels: image.labels.clone(),
+        }
+        .to_any();
+        self.tell("/images/create", event);
         Ok(image)
     }
 
@@ -172,7 +191,11 @@ impl Images for Bound {
                             fields::set_label(&mut stored.labels, &key, &image.labels);
                         }
                         Field::Entry(_, key) => {
-                            fields::set_label(&mut stored.target.annotations, &key, &image.target.annotations);
+                            fields::set_label(
+                                &mut stored.target.annotations,
+                                &key,
+                                &image.target.annotations,
+                            );
                         }
                         Field::Whole(field) if field == "labels" => stored.labels.clone_from(&image.labels),
                         Field::Whole(field) if field == "annotations" => {
@@ -187,8 +210,12 @@ impl Images for Bound {
                 Ok(stored)
             })
             .await?;
-        let event = wire::ImageUpdate { name: image.name.clone(), labels: image.labels.clone() }.to_any();
-        self.publish("/images/update", event);
+        let event = wire::ImageUpdate {
+            name: image.name.clone(),
+            labels: image.labels.clone(),
+        }
+        .to_any();
+        self.tell("/images/update", event);
         Ok(image)
     }
 
@@ -198,12 +225,21 @@ impl Images for Bound {
             .db
             .call(move |tx| {
                 get(tx, &namespace, &key)?;
-                tx.execute("DELETE FROM images WHERE namespace = ?1 AND name = ?2", [&namespace, &key])
-                    .map(drop)
-                    .map_err(sql)
+                tx.execute(
+                    "DELETE FROM images WHERE namespace = ?1 AND name = ?2",
+                    [&namespace, &key],
+                )
+                .map(drop)
+                .map_err(sql)
             })
             .await?;
-        self.publish("/images/delete", wire::ImageDelete { name: name.to_owned() }.to_any());
+        self.tell(
+            "/images/delete",
+            wire::ImageDelete {
+                name: name.to_owned(),
+            }
+            .to_any(),
+        );
         Ok(())
     }
 }

@@ -11,7 +11,10 @@ use crate::supervisor::Bound;
 
 fn check(tx: &Transaction<'_>, namespace: &str, id: &str) -> Result<()> {
     let query = "SELECT EXISTS (SELECT 1 FROM leases WHERE namespace = ?1 AND id = ?2)";
-    match tx.query_row(query, [namespace, id], |row| row.get(0)).map_err(sql)? {
+    match tx
+        .query_row(query, [namespace, id], |row| row.get(0))
+        .map_err(sql)?
+    {
         true => Ok(()),
         false => Err(Error::not_found(format!("lease {id:?}: not found"))),
     }
@@ -23,7 +26,11 @@ impl Leases for Bound {
         if id.is_empty() {
             return Err(Error::invalid("lease id must be provided: invalid argument"));
         }
-        let lease = Lease { id: id.to_owned(), created_at: Time::now(), labels };
+        let lease = Lease {
+            id: id.to_owned(),
+            created_at: Time::now(),
+            labels,
+        };
         let (namespace, row) = (self.namespace.clone(), lease.clone());
         self.shared
             .db
@@ -31,13 +38,15 @@ impl Leases for Bound {
                 db::touch_namespace(tx, &namespace)?;
                 let labels = db::labels_to_text(&row.labels)?;
                 let at = db::time_to_integer(row.created_at);
-                tx.prepare_cached("INSERT INTO leases (namespace, id, labels, created_at) VALUES (?1, ?2, ?3, ?4)")
-                    .and_then(|mut s| s.execute(params![namespace, row.id, labels, at]))
-                    .map(drop)
-                    .map_err(|e| match db::taken(&e) {
-                        true => Error::already_exists(format!("lease {:?}: already exists", row.id)),
-                        false => sql(e),
-                    })
+                tx.prepare_cached(
+                    "INSERT INTO leases (namespace, id, labels, created_at) VALUES (?1, ?2, ?3, ?4)",
+                )
+                .and_then(|mut s| s.execute(params![namespace, row.id, labels, at]))
+                .map(drop)
+                .map_err(|e| match db::taken(&e) {
+                    true => Error::already_exists(format!("lease {:?}: already exists", row.id)),
+                    false => sql(e),
+                })
             })
             .await?;
         Ok(lease)
@@ -49,9 +58,12 @@ impl Leases for Bound {
             .db
             .call(move |tx| {
                 check(tx, &namespace, &id)?;
-                tx.execute("DELETE FROM leases WHERE namespace = ?1 AND id = ?2", [&namespace, &id])
-                    .map(drop)
-                    .map_err(sql)
+                tx.execute(
+                    "DELETE FROM leases WHERE namespace = ?1 AND id = ?2",
+                    [&namespace, &id],
+                )
+                .map(drop)
+                .map_err(sql)
             })
             .await
     }
@@ -90,7 +102,10 @@ impl Leases for Bound {
     async fn add_resource(&self, id: &str, resource: Resource) -> Result<()> {
         let kind = resource.kind.split('/').next().unwrap_or_default();
         if !matches!(kind, "content" | "ingests" | "images" | "snapshots") || resource.id.is_empty() {
-            let message = format!("lease resource {:?} of type {:?}: invalid argument", resource.id, resource.kind);
+            let message = format!(
+                "lease resource {:?} of type {:?}: invalid argument",
+                resource.id, resource.kind
+            );
             return Err(Error::invalid(message));
         }
         let (namespace, id) = (self.namespace.clone(), id.to_owned());

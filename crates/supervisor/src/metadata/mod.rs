@@ -1,11 +1,8 @@
-//! What is kept in the database, one room for each kind of object. Knows nothing of shims and files, but for the
-//! snapshots and blobs whose rows and directories belong together.
+//! What is kept in the database, one room for each kind of object. Knows nothing of shims and files.
 
 pub(crate) mod containers;
-pub(crate) mod content;
 pub(crate) mod db;
 pub(crate) mod fields;
 pub(crate) mod images;
 pub(crate) mod leases;
 pub(crate) mod namespaces;
-pub(crate) mod snapshots;

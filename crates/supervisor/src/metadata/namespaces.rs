@@ -12,7 +12,9 @@ pub(crate) async fn list(shared: &Shared) -> Result<Vec<(String, Labels)>> {
     shared
         .db
         .call(|tx| {
-            let mut statement = tx.prepare_cached("SELECT name, labels FROM namespaces ORDER BY name").map_err(sql)?;
+            let mut statement = tx
+                .prepare_cached("SELECT name, labels FROM namespaces ORDER BY name")
+                .map_err(sql)?;
             let rows = statement
                 .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
                 .map_err(sql)?;
@@ -33,15 +35,22 @@ pub(crate) async fn create(shared: &Shared, name: &str, labels: Labels) -> Resul
     shared
         .db
         .call(move |tx| {
-            tx.execute("INSERT INTO namespaces (name, labels) VALUES (?1, ?2)", [&key, &text])
-                .map(drop)
-                .map_err(|e| match db::taken(&e) {
-                    true => Error::already_exists(format!("namespace {key:?}: already exists")),
-                    false => sql(e),
-                })
+            tx.execute(
+                "INSERT INTO namespaces (name, labels) VALUES (?1, ?2)",
+                [&key, &text],
+            )
+            .map(drop)
+            .map_err(|e| match db::taken(&e) {
+                true => Error::already_exists(format!("namespace {key:?}: already exists")),
+                false => sql(e),
+            })
         })
         .await?;
-    let event = wire::NamespaceCreate { name: name.to_owned(), labels }.to_any();
+    let event = wire::NamespaceCreate {
+        name: name.to_owned(),
+        labels,
+    }
+    .to_any();
     shared.events.publish(name, "/namespaces/create", event);
     Ok(())
 }
@@ -52,7 +61,11 @@ pub(crate) async fn update(shared: &Shared, name: &str, labels: Labels, replace:
     let labels = shared
         .db
         .call(move |tx| {
-            let mut stored = if replace { check(tx, &key).map(|_| Labels::new())? } else { check(tx, &key)? };
+            let mut stored = if replace {
+                check(tx, &key).map(|_| Labels::new())?
+            } else {
+                check(tx, &key)?
+            };
             for (name, value) in labels {
                 match value.is_empty() {
                     true => stored.remove(&name),
@@ -60,18 +73,25 @@ pub(crate) async fn update(shared: &Shared, name: &str, labels: Labels, replace:
                 };
             }
             let text = db::labels_to_text(&stored)?;
-            tx.execute("UPDATE namespaces SET labels = ?2 WHERE name = ?1", [&key, &text]).map_err(sql)?;
+            tx.execute("UPDATE namespaces SET labels = ?2 WHERE name = ?1", [&key, &text])
+                .map_err(sql)?;
             Ok(stored)
         })
         .await?;
-    let event = wire::NamespaceUpdate { name: name.to_owned(), labels: labels.clone() }.to_any();
+    let event = wire::NamespaceUpdate {
+        name: name.to_owned(),
+        labels: labels.clone(),
+    }
+    .to_any();
     shared.events.publish(name, "/namespaces/update", event);
     Ok(labels)
 }
 
 fn check(tx: &Transaction<'_>, name: &str) -> Result<Labels> {
     let text: Option<String> = tx
-        .query_row("SELECT labels FROM namespaces WHERE name = ?1", [name], |row| row.get(0))
+        .query_row("SELECT labels FROM namespaces WHERE name = ?1", [name], |row| {
+            row.get(0)
+        })
         .optional()
         .map_err(sql)?;
     match text {
@@ -82,12 +102,10 @@ fn check(tx: &Transaction<'_>, name: &str) -> Result<Labels> {
 
 /// Deletes an empty one.
 pub(crate) async fn delete(shared: &Shared, name: &str) -> Result<()> {
-    const HOLDS: [(&str, &str); 6] = [
+    const HOLDS: [(&str, &str); 4] = [
         ("images", "images"),
         ("blobs", "blobs"),
         ("containers", "containers"),
-        ("snapshots", "snapshots"),
-        ("tasks", "tasks"),
         ("leases", "leases"),
     ];
     let key = name.to_owned();
@@ -98,7 +116,10 @@ pub(crate) async fn delete(shared: &Shared, name: &str) -> Result<()> {
             let mut holds = Vec::new();
             for (table, what) in HOLDS {
                 let query = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE namespace = ?1)");
-                if tx.query_row(&query, [&key], |row| row.get::<_, bool>(0)).map_err(sql)? {
+                if tx
+                    .query_row(&query, [&key], |row| row.get::<_, bool>(0))
+                    .map_err(sql)?
+                {
                     holds.push(what);
                 }
             }
@@ -108,9 +129,18 @@ pub(crate) async fn delete(shared: &Shared, name: &str) -> Result<()> {
                     format!("namespace {key:?} must be empty, but it still has {holds}: failed precondition");
                 return Err(Error::failed_precondition(message));
             }
-            tx.execute("DELETE FROM namespaces WHERE name = ?1", [&key]).map(drop).map_err(sql)
+            tx.execute("DELETE FROM namespaces WHERE name = ?1", [&key])
+                .map(drop)
+                .map_err(sql)
         })
         .await?;
-    shared.events.publish(name, "/namespaces/delete", wire::NamespaceDelete { name: name.to_owned() }.to_any());
+    shared.events.publish(
+        name,
+        "/namespaces/delete",
+        wire::NamespaceDelete {
+            name: name.to_owned(),
+        }
+        .to_any(),
+    );
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use gantry_supervisor_core::event::wire::Timestamp;
 use gantry_supervisor_core::task::Exit;
 use gantry_supervisor_core::{Error, Result, Time};
-use nix::mount::{MntFlags, umount2};
+use gantry_sys::procfs::mounts_below;
 
 /// One bundle.
 #[derive(Clone, Debug)]
@@ -34,17 +34,26 @@ impl Bootstrap {
         let text = String::from_utf8_lossy(output);
         let text = text.trim();
         let bootstrap = match text.starts_with('{') {
-            true => serde_json::from_str(text)
-                .map_err(|e| Error::internal(format!("failed to read the shim's answer {text:?}")).with_source(e))?,
-            false => Self { version: 2, address: text.to_owned(), protocol: "ttrpc".into() },
+            true => serde_json::from_str(text).map_err(|e| {
+                Error::internal(format!("failed to read the shim's answer {text:?}")).with_source(e)
+            })?,
+            false => Self {
+                version: 2,
+                address: text.to_owned(),
+                protocol: "ttrpc".into(),
+            },
         };
         if !(2..=3).contains(&bootstrap.version) {
             let version = bootstrap.version;
-            return Err(Error::not_implemented(format!("unsupported shim version ({version}): not implemented")));
+            return Err(Error::not_implemented(format!(
+                "unsupported shim version ({version}): not implemented"
+            )));
         }
         if bootstrap.protocol != "ttrpc" {
             let protocol = bootstrap.protocol;
-            return Err(Error::not_implemented(format!("unsupported shim protocol {protocol:?}: not implemented")));
+            return Err(Error::not_implemented(format!(
+                "unsupported shim protocol {protocol:?}: not implemented"
+            )));
         }
         if bootstrap.socket().as_os_str().is_empty() {
             return Err(Error::internal("the shim answered without an address"));
@@ -70,7 +79,9 @@ struct ExitRecord {
 impl Bundle {
     /// The bundle of a task below a state folder.
     pub(crate) fn new(state: &Path, namespace: &str, id: &str) -> Self {
-        Self { path: state.join("shim").join(namespace).join(id) }
+        Self {
+            path: state.join("shim").join(namespace).join(id),
+        }
     }
 
     /// Makes the folder with the specification, an empty `rootfs` and the name of its shim. There must be none.
@@ -79,7 +90,9 @@ impl Bundle {
             fs::DirBuilder::new().recursive(true).mode(0o711).create(parent)?;
         }
         fs::DirBuilder::new().mode(0o711).create(&self.path)?;
-        fs::DirBuilder::new().mode(0o711).create(self.path.join("rootfs"))?;
+        fs::DirBuilder::new()
+            .mode(0o711)
+            .create(self.path.join("rootfs"))?;
         self.write("config.json", spec)?;
         self.write("shim-binary-path", shim.as_os_str().as_bytes())?;
         // Shims of containerd open it for their own log. A plain file never makes them wait for a reader.
@@ -97,8 +110,16 @@ impl Bundle {
 
     /// Keeps where the shim serves for whoever comes after us.
     pub(crate) fn save_bootstrap(&self, bootstrap: &Bootstrap) -> io::Result<()> {
-        let (temporary, path) = (self.path.join(".bootstrap.json"), self.path.join("bootstrap.json"));
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let (temporary, path) = (
+            self.path.join(".bootstrap.json"),
+            self.path.join("bootstrap.json"),
+        );
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(&serde_json::to_vec(bootstrap)?)?;
         file.sync_all()?;
         fs::rename(temporary, path)
@@ -106,7 +127,8 @@ impl Bundle {
 
     /// Where the shim serves; `None` when it was never started.
     pub(crate) fn bootstrap(&self) -> Option<Bootstrap> {
-        let saved = fs::read(self.path.join("bootstrap.json")).or_else(|_| fs::read(self.path.join("address")));
+        let saved =
+            fs::read(self.path.join("bootstrap.json")).or_else(|_| fs::read(self.path.join("address")));
         saved.ok().and_then(|text| Bootstrap::parse(&text).ok())
     }
 
@@ -124,12 +146,20 @@ impl Bundle {
             return None;
         }
         let exited_at = parse_time(&record.exited_at)?;
-        Some(Exit { pid: record.pid, exit_status: record.exit_status, exited_at })
+        Some(Exit {
+            pid: record.pid,
+            exit_status: record.exit_status,
+            exited_at,
+        })
     }
 
     /// The init's process id, as the runtime wrote it.
     pub(crate) fn init_pid(&self) -> Option<u32> {
-        fs::read_to_string(self.path.join("init.pid")).ok()?.trim().parse().ok()
+        fs::read_to_string(self.path.join("init.pid"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
     }
 
     /// Where its streams are connected to.
@@ -146,53 +176,29 @@ impl Bundle {
         let path = match fs::canonicalize(&self.path) {
             Ok(path) => path,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::from(error).context(format!("failed to remove {}", self.path.display()))),
+            Err(error) => {
+                return Err(Error::from(error).context(format!("failed to remove {}", self.path.display())));
+            }
         };
-        let failed = |source: io::Error| Error::from(source).context(format!("failed to remove {}", path.display()));
+        let failed =
+            |source: io::Error| Error::from(source).context(format!("failed to remove {}", path.display()));
         for mount in mounts_below(&path).map_err(failed)?.iter().rev() {
-            if let Err(error) = umount2(mount, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
-                tracing::warn!(mount = %mount.display(), "failed to unmount: {error}");
+            if let Err(error) = gantry_sys::mount::detach(mount) {
+                tracing::warn!(mount = %mount.display(), "failed to unmount: {}", gantry_errdefs::chain(&error));
             }
         }
         if let Some(mount) = mounts_below(&path).map_err(failed)?.first() {
-            return Err(Error::internal(format!("failed to remove {}: {} is mounted", path.display(), mount.display())));
+            return Err(Error::internal(format!(
+                "failed to remove {}: {} is mounted",
+                path.display(),
+                mount.display()
+            )));
         }
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
             _ => Ok(()),
         }
     }
-}
-
-/// The mount points at or below a path, in the order they were mounted.
-fn mounts_below(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let table = fs::read("/proc/self/mountinfo")?;
-    let points = table.split(|b| *b == b'\n').filter_map(|line| line.split(|b| *b == b' ').nth(4));
-    Ok(points.map(|field| PathBuf::from(std::ffi::OsString::from_vec(unescape(field)))).filter(|p| p.starts_with(path)).collect())
-}
-
-/// `\040` and its like, as the kernel writes them.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, tail)) = rest.split_first() {
-        let octal = (first == b'\\')
-            .then(|| tail.get(..3))
-            .flatten()
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match octal {
-            Some(byte) => {
-                out.push(byte);
-                rest = &tail[3..];
-            }
-            None => {
-                out.push(first);
-                rest = tail;
-            }
-        }
-    }
-    out
 }
 
 /// RFC 3339 in UTC with up to nine decimals (`2006-01-02T15:04:05.999999999Z`).
@@ -212,8 +218,14 @@ fn parse_time(text: &str) -> Option<Time> {
         digits => digits.parse::<i32>().ok()? * 10_i32.pow(9 - digits.len() as u32),
     };
     // Days since the epoch of a date of the Gregorian calendar; the year begins in March.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day - 1 - 719_468;
+    let (y, m) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
+        - 1
+        - 719_468;
     let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
     Some(Timestamp { seconds, nanos }.into())
 }
@@ -226,9 +238,16 @@ mod tests {
     fn answers_of_shims() {
         let json = br#"{"version":3,"address":"unix:///run/s/a","protocol":"ttrpc"}"#;
         let bootstrap = Bootstrap::parse(json).unwrap();
-        assert_eq!((bootstrap.version, bootstrap.socket()), (3, Path::new("/run/s/a")));
+        assert_eq!(
+            (bootstrap.version, bootstrap.socket()),
+            (3, Path::new("/run/s/a"))
+        );
         assert_eq!(Bootstrap::parse(b"unix:///run/s/b\n").unwrap().version, 2);
-        for bad in [&b""[..], b"{", br#"{"version":9,"address":"unix:///a","protocol":"ttrpc"}"#] {
+        for bad in [
+            &b""[..],
+            b"{",
+            br#"{"version":9,"address":"unix:///a","protocol":"ttrpc"}"#,
+        ] {
             assert!(Bootstrap::parse(bad).is_err());
         }
     }
@@ -236,9 +255,21 @@ mod tests {
     #[test]
     fn times() {
         assert_eq!(parse_time("1970-01-01T00:00:00Z"), Some(Time(0)));
-        assert_eq!(parse_time("2024-02-29T12:30:05.5Z"), Some(Time(1_709_209_805_500_000_000)));
-        assert_eq!(parse_time("2006-01-02T15:04:05.999999999Z"), Some(Time(1_136_214_245_999_999_999)));
-        for bad in ["", "Z", "2006-13-02T15:04:05Z", "2006-01-02 15:04:05Z", "2006-01-02T15:04:05.1234567890Z"] {
+        assert_eq!(
+            parse_time("2024-02-29T12:30:05.5Z"),
+            Some(Time(1_709_209_805_500_000_000))
+        );
+        assert_eq!(
+            parse_time("2006-01-02T15:04:05.999999999Z"),
+            Some(Time(1_136_214_245_999_999_999))
+        );
+        for bad in [
+            "",
+            "Z",
+            "2006-13-02T15:04:05Z",
+            "2006-01-02 15:04:05Z",
+            "2006-01-02T15:04:05.1234567890Z",
+        ] {
             assert_eq!(parse_time(bad), None, "{bad}");
         }
     }
@@ -250,7 +281,11 @@ mod tests {
         bundle.create(b"{}", Path::new("/x/shim")).unwrap();
         assert_eq!(bundle.shim_binary(), Some(PathBuf::from("/x/shim")));
         assert!(bundle.create(b"{}", Path::new("/x")).is_err());
-        let saved = Bootstrap { version: 3, address: "unix:///s".into(), protocol: "ttrpc".into() };
+        let saved = Bootstrap {
+            version: 3,
+            address: "unix:///s".into(),
+            protocol: "ttrpc".into(),
+        };
         bundle.save_bootstrap(&saved).unwrap();
         assert_eq!(bundle.bootstrap(), Some(saved));
         fs::write(
@@ -258,13 +293,26 @@ mod tests {
             r#"{"version":1,"pid":5,"exit_status":42,"exited_at":"1970-01-01T00:00:01Z"}"#,
         )
         .unwrap();
-        assert_eq!(bundle.exit_record(), Some(Exit { pid: 5, exit_status: 42, exited_at: Time(1_000_000_000) }));
+        assert_eq!(
+            bundle.exit_record(),
+            Some(Exit {
+                pid: 5,
+                exit_status: 42,
+                exited_at: Time(1_000_000_000)
+            })
+        );
         let kept = dir.path().join("kept");
         fs::create_dir(&kept).unwrap();
         fs::write(kept.join("file"), "").unwrap();
-        if nix::unistd::geteuid().is_root() {
-            let bind = nix::mount::MsFlags::MS_BIND;
-            nix::mount::mount(Some(&kept), &bundle.path.join("rootfs"), None::<&str>, bind, None::<&str>).unwrap();
+        if gantry_sys::process::euid() == 0 {
+            let target = bundle.path.join("rootfs");
+            gantry_sys::mount::mount_described(
+                "bind",
+                &kept.to_string_lossy(),
+                &target,
+                &["bind".to_owned()],
+            )
+            .unwrap();
         }
         bundle.remove().unwrap();
         assert!(!bundle.path.exists() && kept.join("file").exists());

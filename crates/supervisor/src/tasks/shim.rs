@@ -1,7 +1,6 @@
 //! One shim: its binary (`start`, `delete`) by containerd's contract, and its task service once it runs. Every call has a
 //! deadline but `Wait`. Knows nothing of which tasks there are.
 
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::bundle::{Bootstrap, Bundle};
-use super::messages as m;
-use super::ttrpc::Client;
+use gantry_shim_api::client::Client;
+use gantry_shim_api::messages as m;
 
 /// For what the shim answers from memory.
 pub(crate) const QUICK: Duration = Duration::from_secs(10);
@@ -56,7 +55,9 @@ pub(crate) fn resolve(runtime: &str) -> Result<PathBuf> {
         )));
     };
     if runtime.contains('/') || name.is_empty() || version.is_empty() {
-        return Err(Error::invalid(format!("invalid runtime name {runtime}: invalid argument")));
+        return Err(Error::invalid(format!(
+            "invalid runtime name {runtime}: invalid argument"
+        )));
     }
     let (binary, beside) = match runtime == GANTRY_RUNTIME {
         true => ("gantry-shim".to_owned(), std::env::current_exe().ok()),
@@ -64,9 +65,12 @@ pub(crate) fn resolve(runtime: &str) -> Result<PathBuf> {
     };
     let beside = beside.and_then(|exe| exe.parent().map(Path::to_owned));
     let folders = std::env::var_os("PATH").unwrap_or_default();
-    let candidates = beside.into_iter().chain(std::env::split_paths(&folders)).map(|folder| folder.join(&binary));
+    let candidates = beside
+        .into_iter()
+        .chain(std::env::split_paths(&folders))
+        .map(|folder| folder.join(&binary));
     for candidate in candidates {
-        if candidate.is_absolute() && nix::unistd::access(&candidate, nix::unistd::AccessFlags::X_OK).is_ok() {
+        if candidate.is_absolute() && is_program(&candidate) {
             return Ok(candidate);
         }
     }
@@ -75,10 +79,21 @@ pub(crate) fn resolve(runtime: &str) -> Result<PathBuf> {
     )))
 }
 
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
 /// The options a shim is given: with the default root of the runtime's state where none is named.
 pub(crate) fn options(runtime: &str, given: Option<Any>, root: &Path) -> Option<Any> {
     let ours = runtime == GANTRY_RUNTIME || runtime.starts_with("io.containerd.runc.");
-    let name = |any: &Any| any.type_url.rsplit('/').next().map(str::to_owned).unwrap_or_default();
+    let name = |any: &Any| {
+        any.type_url
+            .rsplit('/')
+            .next()
+            .map(str::to_owned)
+            .unwrap_or_default()
+    };
     let mut options = match &given {
         None if ours => m::RuncOptions::default(),
         Some(any) if name(any) == RUNC_OPTIONS_TYPE => match m::RuncOptions::decode(any.value.as_slice()) {
@@ -90,11 +105,20 @@ pub(crate) fn options(runtime: &str, given: Option<Any>, root: &Path) -> Option<
     if options.root.is_empty() {
         options.root = root.to_string_lossy().into_owned();
     }
-    Some(Any { type_url: RUNC_OPTIONS_TYPE.to_owned(), value: options.encode_to_vec() })
+    Some(Any {
+        type_url: RUNC_OPTIONS_TYPE.to_owned(),
+        value: options.encode_to_vec(),
+    })
 }
 
 /// A call of the binary.
-fn command(binary: &Path, bundle: &Bundle, namespace: &str, id: &str, env: &Environment) -> tokio::process::Command {
+fn command(
+    binary: &Path,
+    bundle: &Bundle,
+    namespace: &str,
+    id: &str,
+    env: &Environment,
+) -> tokio::process::Command {
     let mut address = env.address.clone().into_os_string();
     let mut command = tokio::process::Command::new(binary);
     command
@@ -157,7 +181,11 @@ async fn run(
     };
     if !status.success() {
         let said = std::fs::read(&errors).unwrap_or_default();
-        let said = format!("{}{}", String::from_utf8_lossy(&said), String::from_utf8_lossy(&output));
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&said),
+            String::from_utf8_lossy(&output)
+        );
         return Err(Error::internal(format!("{program}: {status}: {}", said.trim())));
     }
     let _ = std::fs::remove_file(&errors);
@@ -175,12 +203,17 @@ pub(crate) async fn start(
 ) -> Result<Bootstrap> {
     let mut command = command(binary, bundle, namespace, id, env);
     command.arg("start");
-    let input = options.map(|any| m::Any::from(any).encode_to_vec()).unwrap_or_default();
-    let output = run(command, bundle, Some(input), RUNTIME).await.map_err(|e| e.context("failed to start shim"))?;
+    let input = options.map(|any| to_any(any).encode_to_vec()).unwrap_or_default();
+    let output = run(command, bundle, Some(input), RUNTIME)
+        .await
+        .map_err(|e| e.context("failed to start shim"))?;
     let bootstrap = Bootstrap::parse(&output)?;
-    bundle
-        .save_bootstrap(&bootstrap)
-        .map_err(|e| Error::from(e).context(format!("failed to write the shim's address to {}", bundle.path.display())))?;
+    bundle.save_bootstrap(&bootstrap).map_err(|e| {
+        Error::from(e).context(format!(
+            "failed to write the shim's address to {}",
+            bundle.path.display()
+        ))
+    })?;
     Ok(bootstrap)
 }
 
@@ -194,25 +227,26 @@ pub(crate) async fn delete(
 ) -> Result<m::DeleteResponse> {
     let mut command = command(binary, bundle, namespace, id, env);
     command.arg("-bundle").arg(&bundle.path).arg("delete");
-    let output = run(command, bundle, None, RUNTIME).await.map_err(|e| e.context("failed to delete shim"))?;
+    let output = run(command, bundle, None, RUNTIME)
+        .await
+        .map_err(|e| e.context("failed to delete shim"))?;
     m::DeleteResponse::decode(output.as_slice())
         .map_err(|e| Error::internal("failed to read the answer of the shim's delete").with_source(e))
 }
 
 /// Connects to a unix socket whose path may be of any length.
 pub(crate) fn connect_unix(path: &Path) -> std::io::Result<UnixStream> {
-    let stream = if path.as_os_str().len() < 108 {
-        std::os::unix::net::UnixStream::connect(path)?
-    } else {
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(std::io::ErrorKind::InvalidInput.into());
-        };
-        let folder = std::fs::File::open(folder)?;
-        let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
-        std::os::unix::net::UnixStream::connect(short)?
-    };
+    let stream = gantry_sys::socket::connect(path)?;
     stream.set_nonblocking(true)?;
     UnixStream::from_std(stream)
+}
+
+/// A typed blob as the shim's messages have it.
+pub(crate) fn to_any(any: Any) -> m::Any {
+    m::Any {
+        type_url: any.type_url,
+        value: any.value,
+    }
 }
 
 /// The task service of a shim that runs.
@@ -226,17 +260,26 @@ impl Shim {
     pub(crate) fn connect(bootstrap: &Bootstrap) -> Result<Self> {
         let path = bootstrap.socket();
         let stream = connect_unix(path).map_err(|source| {
-            let gone = matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused);
+            let gone = matches!(
+                source.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
+            );
             let kind = if gone { Kind::Unavailable } else { Kind::Internal };
-            Error::new(kind, format!("failed to connect to the shim at {}", path.display())).with_source(source)
+            Error::new(
+                kind,
+                format!("failed to connect to the shim at {}", path.display()),
+            )
+            .with_source(source)
         })?;
-        let service = if bootstrap.version >= 3 { "containerd.task.v3.Task" } else { "containerd.task.v2.Task" };
-        Ok(Self { client: Client::new(stream), service })
-    }
-
-    /// Whether the connection is lost.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        let service = if bootstrap.version >= 3 {
+            "containerd.task.v3.Task"
+        } else {
+            "containerd.task.v2.Task"
+        };
+        Ok(Self {
+            client: Client::new(stream),
+            service,
+        })
     }
 
     /// Calls a method with a deadline.
@@ -246,32 +289,53 @@ impl Shim {
         message: &impl Message,
         deadline: Duration,
     ) -> Result<A> {
-        self.client.call(self.service, method, message, Some(deadline)).await
+        self.client
+            .call(self.service, method, message, Some(deadline))
+            .await
     }
 
     /// Waits for a process to end, for as long as it takes.
     pub(crate) async fn wait(&self, id: &str, exec_id: &str) -> Result<m::WaitResponse> {
-        let request = m::ProcessRequest { id: id.to_owned(), exec_id: exec_id.to_owned() };
+        let request = m::ProcessRequest {
+            id: id.to_owned(),
+            exec_id: exec_id.to_owned(),
+        };
         self.client.call(self.service, "Wait", &request, None).await
     }
 
     /// Where a process stands.
     pub(crate) async fn state(&self, id: &str, exec_id: &str) -> Result<m::StateResponse> {
-        let request = m::ProcessRequest { id: id.to_owned(), exec_id: exec_id.to_owned() };
+        let request = m::ProcessRequest {
+            id: id.to_owned(),
+            exec_id: exec_id.to_owned(),
+        };
         self.call("State", &request, QUICK).await
+    }
+
+    /// Waits until the connection is lost.
+    pub(crate) async fn closed(&self) {
+        self.client.closed().await;
+    }
+
+    /// Ends it, with or without a task, and waits until the connection is closed.
+    pub(crate) async fn shutdown_now(&self, id: &str) {
+        let request = m::ShutdownRequest {
+            id: id.to_owned(),
+            now: true,
+        };
+        let _: Result<m::Empty> = self.call("Shutdown", &request, SHUTDOWN).await;
+        let _ = tokio::time::timeout(SHUTDOWN, self.closed()).await;
     }
 
     /// Asks it to end, and waits until the connection is closed.
     pub(crate) async fn shutdown(&self, id: &str) {
-        let request = m::ShutdownRequest { id: id.to_owned(), now: false };
+        let request = m::ShutdownRequest {
+            id: id.to_owned(),
+            now: false,
+        };
         // It may close the connection before it answers.
         let _: Result<m::Empty> = self.call("Shutdown", &request, SHUTDOWN).await;
-        for _ in 0..50 {
-            if self.is_closed() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(4)).await;
-        }
+        let _ = tokio::time::timeout(SHUTDOWN, self.closed()).await;
     }
 }
 
@@ -295,12 +359,24 @@ mod tests {
         let root = Path::new("/state/runtime");
         let read = |any: Option<Any>| m::RuncOptions::decode(any.unwrap().value.as_slice()).unwrap();
         assert_eq!(read(options(GANTRY_RUNTIME, None, root)).root, "/state/runtime");
-        let given = m::RuncOptions { binary_name: "crun".into(), ..Default::default() };
-        let any = Any { type_url: RUNC_OPTIONS_TYPE.into(), value: given.encode_to_vec() };
+        let given = m::RuncOptions {
+            binary_name: "crun".into(),
+            ..Default::default()
+        };
+        let any = Any {
+            type_url: RUNC_OPTIONS_TYPE.into(),
+            value: given.encode_to_vec(),
+        };
         let got = read(options("io.containerd.runc.v2", Some(any), root));
-        assert_eq!((got.binary_name.as_str(), got.root.as_str()), ("crun", "/state/runtime"));
+        assert_eq!(
+            (got.binary_name.as_str(), got.root.as_str()),
+            ("crun", "/state/runtime")
+        );
         assert_eq!(options("io.containerd.kata.v2", None, root), None);
-        let other = Some(Any { type_url: "x.Options".into(), value: vec![1] });
+        let other = Some(Any {
+            type_url: "x.Options".into(),
+            value: vec![1],
+        });
         assert_eq!(options(GANTRY_RUNTIME, other.clone(), root), other);
     }
 }

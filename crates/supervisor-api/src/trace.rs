@@ -1,4 +1,4 @@
-//! Where the daemon's events go: people's log to stderr, and the trace (`docs/protocols.md`) to the file that
+//! Where a server's events go: people's log to stderr, and the trace (`docs/protocols.md`) to the file that
 //! `GANTRY_TRACE` names.
 
 use std::fs::{File, OpenOptions};
@@ -13,8 +13,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// The target of events that are lines of the trace.
 const TARGET: &str = "gantry::trace";
 
-/// Sets both up for the process. `level` is that of the log.
-pub fn set_up(level: &str) {
+/// Sets both up for the process. `level` is that of the log, for what the crates named `own` say.
+pub fn set_up(level: &str, own: &[&str]) {
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
@@ -24,9 +24,8 @@ pub fn set_up(level: &str) {
         .map(|file| Lines { file }.with_filter(filter_fn(|metadata| metadata.target() == TARGET)));
     let trace = if file.is_some() { "info" } else { "off" };
     // Libraries are not spoken of unless they are in trouble.
-    let filter = EnvFilter::new(format!(
-        "warn,gantry_daemon={level},gantry_engine={level},gantryd={level},{TARGET}={trace}"
-    ));
+    let own: String = own.iter().map(|name| format!(",{name}={level}")).collect();
+    let filter = EnvFilter::new(format!("warn,{TARGET}={trace}{own}"));
     tracing_subscriber::registry()
         .with(filter)
         .with(log)
@@ -48,7 +47,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut line = Line::default();
         event.record(&mut line);
         let mut text = serde_json::json!({
-            "timestamp": jiff::Timestamp::now().to_string(),
+            "timestamp": now(),
             "layer": line.layer,
             "pid": std::process::id(),
             "message": line.message,
@@ -59,6 +58,11 @@ impl<S: Subscriber> Layer<S> for Lines {
         // A trace that cannot be written must not stop the engine.
         let _ = (&self.file).write_all(format!("{text}\n").as_bytes());
     }
+}
+
+/// The time in UTC with nine decimals, so that lines of all programs sort.
+fn now() -> String {
+    format!("{:.9}", jiff::Timestamp::now())
 }
 
 #[derive(Default)]
