@@ -282,9 +282,8 @@ fn hooks_hear_the_state(runtime: &Runtime) {
         for name in names {
             config["hooks"][name] = hook(name);
         }
-        let inside =
-            |name: &str| json!([{ "path": "/bin/sh", "args": ["sh", "-c", format!("echo {name} >> /log")] }]);
-        config["hooks"]["startContainer"] = inside("startContainer");
+        let inside = ["sh", "-c", "echo startContainer >> /log"];
+        config["hooks"]["startContainer"] = json!([{ "path": "/bin/sh", "args": inside }]);
     });
     runtime.run(&bundle).success();
     let id = runtime.id();
