@@ -24,7 +24,11 @@ pub(crate) fn rfc3339(time: Time) -> String {
 pub(crate) fn rfc3339_fixed(time: Time) -> String {
     let stamp = timestamp(time);
     let base = jiff::tz::TimeZone::UTC.to_datetime(stamp);
-    format!("{}.{:09}Z", base.strftime("%Y-%m-%dT%H:%M:%S"), stamp.subsec_nanosecond())
+    format!(
+        "{}.{:09}Z",
+        base.strftime("%Y-%m-%dT%H:%M:%S"),
+        stamp.subsec_nanosecond()
+    )
 }
 
 /// The time of an RFC 3339 text.

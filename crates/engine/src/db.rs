@@ -85,10 +85,16 @@ impl Db {
     pub(crate) async fn insert_container(&self, id: &str, name: &str, record: String) -> Result<(), Refused> {
         let (id, name) = (id.to_owned(), name.to_owned());
         self.run(move |connection| {
-            let transaction = connection.transaction().map_err(failed).map_err(Refused::Failed)?;
+            let transaction = connection
+                .transaction()
+                .map_err(failed)
+                .map_err(Refused::Failed)?;
             holder(&transaction, &name, &id)?;
             transaction
-                .execute("INSERT INTO containers (id, name, record) VALUES (?1, ?2, ?3)", params![id, name, record])
+                .execute(
+                    "INSERT INTO containers (id, name, record) VALUES (?1, ?2, ?3)",
+                    params![id, name, record],
+                )
                 .and_then(|_| transaction.commit())
                 .map_err(|e| Refused::Failed(failed(e)))
         })
@@ -100,10 +106,16 @@ impl Db {
     pub(crate) async fn update_container(&self, id: &str, name: &str, record: String) -> Result<(), Refused> {
         let (id, name) = (id.to_owned(), name.to_owned());
         self.run(move |connection| {
-            let transaction = connection.transaction().map_err(failed).map_err(Refused::Failed)?;
+            let transaction = connection
+                .transaction()
+                .map_err(failed)
+                .map_err(Refused::Failed)?;
             holder(&transaction, &name, &id)?;
             transaction
-                .execute("UPDATE containers SET name = ?2, record = ?3 WHERE id = ?1", params![id, name, record])
+                .execute(
+                    "UPDATE containers SET name = ?2, record = ?3 WHERE id = ?1",
+                    params![id, name, record],
+                )
                 .and_then(|_| transaction.commit())
                 .map_err(|e| Refused::Failed(failed(e)))
         })
@@ -126,7 +138,9 @@ impl Db {
 
     /// All records of containers.
     pub(crate) async fn containers(&self) -> Result<Vec<String>, Error> {
-        self.run(|connection| all(connection, "SELECT record FROM containers")).await?.map_err(failed)
+        self.run(|connection| all(connection, "SELECT record FROM containers"))
+            .await?
+            .map_err(failed)
     }
 
     /// Stores an exec, new or known.
@@ -157,7 +171,9 @@ impl Db {
 
     /// All records of execs.
     pub(crate) async fn execs(&self) -> Result<Vec<String>, Error> {
-        self.run(|connection| all(connection, "SELECT record FROM execs")).await?.map_err(failed)
+        self.run(|connection| all(connection, "SELECT record FROM execs"))
+            .await?
+            .map_err(failed)
     }
 }
 
@@ -178,7 +194,11 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<Result<(), Error>> {
 
 fn holder(connection: &Connection, name: &str, id: &str) -> Result<(), Refused> {
     let by = connection
-        .query_row("SELECT id FROM containers WHERE name = ?1 AND id != ?2", params![name, id], |row| row.get(0))
+        .query_row(
+            "SELECT id FROM containers WHERE name = ?1 AND id != ?2",
+            params![name, id],
+            |row| row.get(0),
+        )
         .optional()
         .map_err(|e| Refused::Failed(failed(e)))?;
     by.map_or(Ok(()), |by| Err(Refused::NameTaken { by }))

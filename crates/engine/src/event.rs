@@ -25,13 +25,29 @@ pub(crate) struct Bus {
 }
 
 const KEYS: &[&str] = &[
-    "config", "container", "daemon", "event", "id", "image", "label", "network", "node", "plugin", "scope",
-    "secret", "service", "type", "volume",
+    "config",
+    "container",
+    "daemon",
+    "event",
+    "id",
+    "image",
+    "label",
+    "network",
+    "node",
+    "plugin",
+    "scope",
+    "secret",
+    "service",
+    "type",
+    "volume",
 ];
 
 impl Bus {
     pub(crate) fn new() -> Self {
-        Self { past: Mutex::new(VecDeque::new()), live: broadcast::channel(1024).0 }
+        Self {
+            past: Mutex::new(VecDeque::new()),
+            live: broadcast::channel(1024).0,
+        }
     }
 
     /// Tells of `action` on the object `id` of a type.
@@ -47,7 +63,10 @@ impl Bus {
             },
             r#type: kind.to_owned(),
             action: action.to_owned(),
-            actor: Actor { id: id.to_owned(), attributes },
+            actor: Actor {
+                id: id.to_owned(),
+                attributes,
+            },
             scope: "local".to_owned(),
             time: clock::seconds(now),
             time_nano: i64::try_from(now.0).unwrap_or(i64::MAX),
@@ -85,13 +104,21 @@ impl Bus {
             }
         }
         let (past, live) = {
-            let past = self.past.lock().map_err(|_| Error::internal("the memory of events is poisoned"))?;
+            let past = self
+                .past
+                .lock()
+                .map_err(|_| Error::internal("the memory of events is poisoned"))?;
             let wanted = |m: &&Message| {
-                since.is_some_and(|s| m.time_nano >= nanos(s)) && until.is_none_or(|u| m.time_nano <= nanos(u))
+                since.is_some_and(|s| m.time_nano >= nanos(s))
+                    && until.is_none_or(|u| m.time_nano <= nanos(u))
             };
             let past: Vec<Message> = match (since, until) {
                 // As Docker: `until` alone also asks for what is remembered.
-                (None, Some(until)) => past.iter().filter(|m| m.time_nano <= nanos(until)).cloned().collect(),
+                (None, Some(until)) => past
+                    .iter()
+                    .filter(|m| m.time_nano <= nanos(until))
+                    .cloned()
+                    .collect(),
                 _ => past.iter().filter(wanted).cloned().collect(),
             };
             (past, self.live.subscribe())
@@ -146,7 +173,10 @@ fn matches(filters: &Filters, message: &Message) -> bool {
     let image = || {
         let mut wanted = filters.get("image").peekable();
         let names: Vec<&str> = match message.r#type.as_str() {
-            "image" => vec![&message.actor.id, attributes.get("name").map_or("", String::as_str)],
+            "image" => vec![
+                &message.actor.id,
+                attributes.get("name").map_or("", String::as_str),
+            ],
             _ => vec![attributes.get("image").map_or("", String::as_str)],
         };
         let bare = |name: &str| name.rsplit_once(':').map_or(name, |(bare, _)| bare).to_owned();
@@ -168,7 +198,10 @@ mod tests {
     use super::*;
 
     fn attributes(name: &str) -> Map<String> {
-        Map::from([("name".to_owned(), name.to_owned()), ("image".to_owned(), "debian:12".to_owned())])
+        Map::from([
+            ("name".to_owned(), name.to_owned()),
+            ("image".to_owned(), "debian:12".to_owned()),
+        ])
     }
 
     #[tokio::test]
@@ -179,7 +212,11 @@ mod tests {
         bus.send("image", "pull", "debian:12", Map::new());
         let mut filters = Filters::default();
         filters.add("container", "web");
-        let options = EventOptions { since: "1".to_owned(), filters, ..EventOptions::default() };
+        let options = EventOptions {
+            since: "1".to_owned(),
+            filters,
+            ..EventOptions::default()
+        };
         let mut stream = bus.subscribe(&options).unwrap();
         bus.send("container", "start", "c2", attributes("db"));
         bus.send("container", "start", "c1", attributes("web"));
@@ -192,9 +229,19 @@ mod tests {
         filters.add("event", "exec_create");
         filters.add("image", "debian");
         let until = clock::rfc3339(Time::now());
-        let options = EventOptions { since: "1".to_owned(), until, filters };
+        let options = EventOptions {
+            since: "1".to_owned(),
+            until,
+            filters,
+        };
         let all: Vec<Message> = bus.subscribe(&options).unwrap().collect().await;
         assert_eq!(all.len(), 1);
-        assert!(bus.subscribe(&EventOptions { since: "x".to_owned(), ..EventOptions::default() }).is_err());
+        assert!(
+            bus.subscribe(&EventOptions {
+                since: "x".to_owned(),
+                ..EventOptions::default()
+            })
+            .is_err()
+        );
     }
 }

@@ -1,0 +1,204 @@
+//! The containers there are: each with its record, the lock of who changes it, and word of every change.
+
+pub(crate) mod state;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gantry_api_types::Map;
+use gantry_errdefs::Error;
+use gantry_supervisor_core::task::Attachment;
+use tokio::sync::{oneshot, watch as channel};
+
+use crate::db::Refused;
+use crate::{Engine, fail, names, record};
+
+/// Somebody who wants to be attached once the container is made.
+pub(crate) struct Waiting {
+    pub(crate) streams: gantry_supervisor_core::task::AttachStreams,
+    pub(crate) to: oneshot::Sender<Attachment>,
+}
+
+/// One container.
+pub(crate) struct Container {
+    /// Held by who starts, stops, removes or renames it.
+    pub(crate) operation: tokio::sync::Mutex<()>,
+    record: Mutex<record::Container>,
+    /// Counts changes; the value is whether it is gone.
+    pub(crate) changes: channel::Sender<bool>,
+    pub(crate) waiting: Mutex<Vec<Waiting>>,
+}
+
+/// One exec.
+pub(crate) struct Exec {
+    record: Mutex<record::Exec>,
+    pub(crate) changes: channel::Sender<()>,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(crate) struct All {
+    containers: Mutex<HashMap<String, Arc<Container>>>,
+    execs: Mutex<HashMap<String, Arc<Exec>>>,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is guarded is whole after every statement.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Container {
+    pub(crate) fn new(record: record::Container) -> Arc<Self> {
+        Arc::new(Self {
+            operation: tokio::sync::Mutex::new(()),
+            record: Mutex::new(record),
+            changes: channel::Sender::new(false),
+            waiting: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// A copy of the record as it is now.
+    pub(crate) fn record(&self) -> record::Container {
+        lock(&self.record).clone()
+    }
+
+    /// Reads something of the record.
+    pub(crate) fn read<T>(&self, with: impl FnOnce(&record::Container) -> T) -> T {
+        with(&lock(&self.record))
+    }
+}
+
+impl Exec {
+    pub(crate) fn new(record: record::Exec) -> Arc<Self> {
+        Arc::new(Self {
+            record: Mutex::new(record),
+            changes: channel::Sender::new(()),
+        })
+    }
+
+    pub(crate) fn record(&self) -> record::Exec {
+        lock(&self.record).clone()
+    }
+}
+
+impl All {
+    pub(crate) fn insert(&self, container: Arc<Container>) {
+        let id = container.read(|record| record.id.clone());
+        lock(&self.containers).insert(id, container);
+    }
+
+    pub(crate) fn remove(&self, id: &str) {
+        lock(&self.containers).remove(id);
+        lock(&self.execs).retain(|_, exec| exec.record().container != id);
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Container>> {
+        lock(&self.containers).get(id).cloned()
+    }
+
+    pub(crate) fn list(&self) -> Vec<Arc<Container>> {
+        lock(&self.containers).values().cloned().collect()
+    }
+
+    pub(crate) fn insert_exec(&self, exec: Arc<Exec>) {
+        let id = exec.record().id;
+        lock(&self.execs).insert(id, exec);
+    }
+
+    pub(crate) fn exec(&self, id: &str) -> Option<Arc<Exec>> {
+        lock(&self.execs).get(id).cloned()
+    }
+
+    pub(crate) fn execs_of(&self, container: &str) -> Vec<Arc<Exec>> {
+        lock(&self.execs)
+            .values()
+            .filter(|exec| exec.record().container == container)
+            .cloned()
+            .collect()
+    }
+}
+
+/// A container that uses an image.
+pub(crate) struct ImageUser {
+    pub(crate) container_id: String,
+    pub(crate) name: String,
+    pub(crate) running: bool,
+}
+
+impl Engine {
+    /// The container that a user named: by id, name or the beginning of an id.
+    pub(crate) fn find(&self, reference: &str) -> Result<Arc<Container>, Error> {
+        let all = self.all.list();
+        let pairs: Vec<(String, String)> = all
+            .iter()
+            .map(|c| c.read(|r| (r.id.clone(), r.name.clone())))
+            .collect();
+        let id = names::resolve(
+            reference,
+            pairs.iter().map(|(id, name)| (id.as_str(), name.as_str())),
+        )?;
+        self.all.get(id).ok_or_else(|| fail::no_such_container(reference))
+    }
+
+    /// Changes a record: on disk first, then for everybody to see.
+    pub(crate) async fn change(
+        &self,
+        container: &Container,
+        change: impl FnOnce(&mut record::Container),
+    ) -> Result<record::Container, Error> {
+        let mut record = container.record();
+        change(&mut record);
+        let text = record.encode()?;
+        self.db
+            .update_container(&record.id, &record.name, text)
+            .await
+            .map_err(|refused| match refused {
+                Refused::NameTaken { by } => fail::name_in_use(&record.name, &by),
+                Refused::Failed(error) => error,
+            })?;
+        *lock(&container.record) = record.clone();
+        container.changes.send_modify(|_| {});
+        Ok(record)
+    }
+
+    /// Changes the record of an exec.
+    pub(crate) async fn change_exec(
+        &self,
+        exec: &Exec,
+        change: impl FnOnce(&mut record::Exec),
+    ) -> Result<(), Error> {
+        let mut record = exec.record();
+        change(&mut record);
+        self.db
+            .put_exec(&record.id, &record.container, record.encode()?)
+            .await?;
+        *lock(&exec.record) = record;
+        exec.changes.send_modify(|()| {});
+        Ok(())
+    }
+
+    /// Tells of something that happened to a container.
+    pub(crate) fn tell(&self, record: &record::Container, action: &str, more: &[(&str, String)]) {
+        let mut attributes: Map<String> = record.config.labels.clone();
+        attributes.insert("image".to_owned(), record.config.image.clone());
+        attributes.insert("name".to_owned(), record.name.clone());
+        attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        self.events.send("container", action, &record.id, attributes);
+    }
+
+    /// The containers that use an image.
+    pub(crate) fn image_users(&self, image_id: &str) -> Vec<ImageUser> {
+        let all = self.all.list();
+        let records = all
+            .iter()
+            .map(|container| container.record())
+            .filter(|record| record.image_id == image_id);
+        records
+            .map(|record| ImageUser {
+                container_id: record.id,
+                name: record.name,
+                running: record.state.status.is_running(),
+            })
+            .collect()
+    }
+}
