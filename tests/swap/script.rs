@@ -247,7 +247,8 @@ pub(crate) fn memory_runs_out(daemon: &Containerd) {
         .run(&["--memory-limit", &limit], "m", &["sh", "-c", script], b"")
         .success();
     assert_eq!(said.stdout, "0\n");
-    wait_until("the event", || text().contains("/tasks/oom"));
+    wait_until("the end", || text().contains("/containers/delete"));
+    assert!(text().contains("/tasks/oom"), "{}", text());
     let _ = listener.kill();
     let _ = listener.wait();
 }

@@ -8,6 +8,7 @@ mod files;
 mod freeze;
 mod layout;
 mod manager;
+mod oom;
 mod stats;
 mod translate;
 
@@ -15,4 +16,5 @@ pub use error::{Error, Result};
 pub use freeze::FreezerState;
 pub use layout::{Hierarchy, Layout, Version};
 pub use manager::{Entrance, Manager};
-pub use stats::{BlkioEntry, Cpu, Memory, OomWatch, Pids, Stats};
+pub use oom::{Oom, OomWatch};
+pub use stats::{BlkioEntry, Cpu, Memory, Pids, Stats};

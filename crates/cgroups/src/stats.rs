@@ -1,11 +1,9 @@
-//! What a cgroup has used, read from its files, and word of processes killed for want of memory.
+//! What a cgroup has used, read from its files.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use crate::error::{Error, Result};
 use crate::layout::Version;
 use crate::manager::Manager;
 
@@ -179,68 +177,6 @@ impl Manager {
             io_operations: block_v2(&io, &[("rios", "Read"), ("wios", "Write")]),
         }
     }
-
-    /// Watches for processes killed for want of memory. None where the machine has no memory controller.
-    pub fn watch_oom(&self) -> Result<Option<OomWatch>> {
-        let Some(folder) = self.folder("memory") else {
-            return Ok(None);
-        };
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source: gantry_sys::Error| Error::Read {
-                path,
-                source: source.into(),
-            }
-        };
-        if self.version() == Version::V2 {
-            let events = folder.join("memory.events");
-            return match events.is_file() {
-                true => Ok(Some(OomWatch {
-                    fd: gantry_sys::fd::watch_changes(&events).map_err(failed(&events))?,
-                    _held: None,
-                })),
-                false => Ok(None),
-            };
-        }
-        let path = folder.join("memory.oom_control");
-        let Ok(control) = fs::File::open(&path) else {
-            return Ok(None);
-        };
-        let fd = gantry_sys::fd::event().map_err(failed(&path))?;
-        let value = format!("{} {}", fd.as_raw_fd(), control.as_raw_fd());
-        let to = folder.join("cgroup.event_control");
-        fs::write(&to, &value).map_err(|source| Error::Write {
-            value,
-            path: to,
-            source,
-        })?;
-        Ok(Some(OomWatch {
-            fd,
-            _held: Some(control),
-        }))
-    }
-}
-
-/// A descriptor that becomes readable when a process was killed, or the cgroup removed.
-#[derive(Debug)]
-pub struct OomWatch {
-    fd: OwnedFd,
-    /// The kernel's event lives as long as the file is open.
-    _held: Option<fs::File>,
-}
-
-impl OomWatch {
-    /// Takes what made the descriptor readable.
-    pub fn clear(&self) {
-        let mut buffer = [0_u8; 4096];
-        while gantry_sys::fd::read(self.fd.as_fd(), &mut buffer).is_ok_and(|count| count == buffer.len()) {}
-    }
-}
-
-impl AsFd for OomWatch {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
 }
 
 fn parse(text: &str) -> u64 {
@@ -252,7 +188,7 @@ fn limit(text: &str, none: u64) -> u64 {
 }
 
 /// Lines of a name and a number.
-fn pairs(text: &str) -> BTreeMap<String, u64> {
+pub(crate) fn pairs(text: &str) -> BTreeMap<String, u64> {
     let pair = |line: &str| {
         let (name, value) = line.split_once(' ')?;
         Some((name.to_owned(), value.trim().parse().ok()?))

@@ -10,7 +10,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use gantry_cgroups::OomWatch;
+use gantry_cgroups::{Oom, OomWatch};
 use gantry_shim_api::frame::{Decoder, REQUEST, RESPONSE, Request, Response, frame};
 use gantry_shim_api::messages as m;
 use gantry_sys::epoll::{Epoll, event};
@@ -271,6 +271,12 @@ impl Server {
         if let Ok(state) = process.state.after(Event::Drained) {
             process.state = state;
         }
+        if at == 0 {
+            self.check_memory();
+        }
+        let Some(process) = self.task.as_mut().and_then(|task| task.processes.get_mut(&at)) else {
+            return;
+        };
         let (status, exited) = process.exit.unwrap_or((255, SystemTime::now()));
         let pid = process.pid.unsigned_abs();
         let waiters = std::mem::take(&mut process.waiters);
@@ -319,6 +325,25 @@ impl Server {
         )
     }
 
+    /// Tells of a kill for want of memory, also of one that the loop has not come to yet.
+    fn check_memory(&mut self) {
+        let Some(watch) = &mut self.oom else { return };
+        match watch.take() {
+            Oom::Nothing => {}
+            Oom::Killed => {
+                let event = m::TaskNamed {
+                    container_id: self.id.clone(),
+                };
+                self.publish("/tasks/oom", "TaskOOM", &event);
+            }
+            Oom::Gone => {
+                // This watch would be ready for ever.
+                self.epoll.remove(watch.as_fd());
+                self.oom = None;
+            }
+        }
+    }
+
     fn happened(&mut self, token: u64, events: u32) {
         match token {
             LISTENER => self.accept(),
@@ -331,26 +356,7 @@ impl Server {
                 self.publisher.readable();
                 self.watch_publisher();
             }
-            OOM => {
-                if let Some(watch) = &self.oom {
-                    watch.clear();
-                    let killed = self
-                        .task
-                        .as_ref()
-                        .and_then(|task| task.cgroup.as_ref())
-                        .filter(|c| c.exists());
-                    if killed.is_some_and(|cgroup| cgroup.stats().memory.oom_kills > 0) {
-                        let event = m::TaskNamed {
-                            container_id: self.id.clone(),
-                        };
-                        self.publish("/tasks/oom", "TaskOOM", &event);
-                    } else {
-                        // The cgroup is gone: this watch would be ready for ever.
-                        self.epoll.remove(watch.as_fd());
-                        self.oom = None;
-                    }
-                }
-            }
+            OOM => self.check_memory(),
             _ => match token & KINDS {
                 CONNECTION => self.connection(token, events),
                 CLIENT => self.client(token, events),

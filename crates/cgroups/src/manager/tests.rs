@@ -102,6 +102,28 @@ fn a_process_enters_by_itself() {
 }
 
 #[test]
+fn a_kill_for_want_of_memory_is_heard_of() {
+    let manager = manager("oom");
+    manager.create().unwrap();
+    let Some(mut watch) = manager.watch_oom().unwrap() else {
+        return clean(&manager);
+    };
+    assert_eq!(watch.take(), crate::Oom::Nothing);
+    let json = r#"{"memory":{"limit":8388608,"swap":8388608}}"#;
+    manager.set(&serde_json::from_str(json).unwrap()).unwrap();
+    // `tail` keeps what it is to print.
+    let said = inside(
+        &manager.entrance().unwrap(),
+        "head -c 50000000 /dev/zero | tail -c 40000000 | wc -c",
+    );
+    assert_eq!(said.stdout, b"0\n");
+    assert_eq!(watch.take(), crate::Oom::Killed);
+    assert_eq!(manager.stats().memory.oom_kills, 1);
+    clean(&manager);
+    assert_eq!(watch.take(), crate::Oom::Gone);
+}
+
+#[test]
 fn what_is_below_goes_with_it() {
     let manager = manager("deep");
     manager.create().unwrap();
