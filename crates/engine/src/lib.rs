@@ -4,17 +4,20 @@
 mod clock;
 mod container;
 mod db;
-mod engine;
 mod event;
 mod fail;
 mod image;
 mod names;
+mod open;
 mod options;
 mod record;
-mod skeleton;
+mod spec;
+mod system;
+mod unbuilt;
+mod user;
 
-pub use engine::Engine;
+pub use container::{Attach, ExecAttach, Logs, Wait};
+pub use open::Engine;
 pub use options::{
     AttachOptions, Config, EventOptions, GANTRY_RUNTIME_NAME, ListOptions, LogOptions, Result, WaitCondition,
 };
-pub use skeleton::{Attach, ExecAttach, Logs, Wait};

@@ -21,13 +21,18 @@ const LARGEST: u64 = 4 << 20;
 
 /// The folders of a root file system, topmost first.
 pub(crate) fn layers(mounts: &[Mount]) -> Vec<PathBuf> {
-    let Some(mount) = mounts.first() else { return Vec::new() };
+    let Some(mount) = mounts.first() else {
+        return Vec::new();
+    };
     if mount.kind != "overlay" {
         return vec![PathBuf::from(&mount.source)];
     }
     let option = |name: &str| mount.options.iter().find_map(|option| option.strip_prefix(name));
     let upper = option("upperdir=").map(PathBuf::from);
-    let lower = option("lowerdir=").unwrap_or_default().split(':').map(PathBuf::from);
+    let lower = option("lowerdir=")
+        .unwrap_or_default()
+        .split(':')
+        .map(PathBuf::from);
     upper.into_iter().chain(lower).collect()
 }
 
@@ -69,23 +74,45 @@ pub(crate) fn look_up(text: &str, more: &[String], passwd: &str, group: &str) ->
     });
     let number = |text: &str| text.parse::<u32>().ok();
     let (name, uid, mut gid) = match &entry {
-        Some(fields) => (fields[0].clone(), number(&fields[2]), number(&fields[3]).unwrap_or_default()),
+        Some(fields) => (
+            fields[0].clone(),
+            number(&fields[2]),
+            number(&fields[3]).unwrap_or_default(),
+        ),
         None => (String::new(), number(user), 0),
     };
-    let uid = uid.ok_or_else(|| Error::invalid(format!("unable to find user {user}: no matching entries in passwd file")))?;
+    let uid = uid.ok_or_else(|| {
+        Error::invalid(format!(
+            "unable to find user {user}: no matching entries in passwd file"
+        ))
+    })?;
     let group_number = |wanted: &str| -> Result<u32, Error> {
-        let found = group.lines().map(fields).find(|fields| fields.len() >= 3 && fields[0] == wanted);
+        let found = group
+            .lines()
+            .map(fields)
+            .find(|fields| fields.len() >= 3 && fields[0] == wanted);
         found
             .and_then(|fields| number(&fields[2]))
             .or_else(|| number(wanted))
-            .ok_or_else(|| Error::invalid(format!("unable to find group {wanted}: no matching entries in group file")))
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "unable to find group {wanted}: no matching entries in group file"
+                ))
+            })
     };
     let mut groups = Vec::new();
     match given_group {
         Some(wanted) => gid = group_number(wanted)?,
         None if !name.is_empty() => {
-            let member = |fields: &Vec<String>| fields.len() >= 4 && fields[3].split(',').any(|member| member == name);
-            groups.extend(group.lines().map(fields).filter(member).filter_map(|fields| number(&fields[2])));
+            let member =
+                |fields: &Vec<String>| fields.len() >= 4 && fields[3].split(',').any(|member| member == name);
+            groups.extend(
+                group
+                    .lines()
+                    .map(fields)
+                    .filter(member)
+                    .filter_map(|fields| number(&fields[2])),
+            );
         }
         None => {}
     }
@@ -111,15 +138,23 @@ mod tests {
     fn names_and_numbers() {
         let find = |text: &str, more: &[&str]| {
             let more: Vec<String> = more.iter().map(|m| (*m).to_owned()).collect();
-            look_up(text, &more, PASSWD, GROUP).map(|u| (u.uid, u.gid, u.groups)).map_err(|e| e.to_string())
+            look_up(text, &more, PASSWD, GROUP)
+                .map(|u| (u.uid, u.gid, u.groups))
+                .map_err(|e| e.to_string())
         };
         assert_eq!(find("", &[]), Ok((0, 0, vec![0])));
         assert_eq!(find("web", &[]), Ok((33, 34, vec![34, 29])));
         assert_eq!(find("33", &["staff"]), Ok((33, 34, vec![34, 29, 50])));
         assert_eq!(find("web:staff", &[]), Ok((33, 50, vec![50])));
         assert_eq!(find("1000:7", &[]), Ok((1000, 7, vec![7])));
-        assert_eq!(find("no", &[]).unwrap_err(), "unable to find user no: no matching entries in passwd file");
-        assert_eq!(find("web:no", &[]).unwrap_err(), "unable to find group no: no matching entries in group file");
+        assert_eq!(
+            find("no", &[]).unwrap_err(),
+            "unable to find user no: no matching entries in passwd file"
+        );
+        assert_eq!(
+            find("web:no", &[]).unwrap_err(),
+            "unable to find group no: no matching entries in group file"
+        );
     }
 
     #[test]

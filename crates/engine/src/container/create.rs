@@ -34,16 +34,29 @@ impl Engine {
         let config = merge(request.config, &image)?;
         let id = names::new_id()?;
         let (command, config) = commanded(config, &image, &id, &request.host_config)?;
-        let mounts = spec::plan_mounts(&config, &request.host_config, &self.config.data_root.join("volumes"))?;
+        let mounts = spec::plan_mounts(
+            &config,
+            &request.host_config,
+            &self.config.data_root.join("volumes"),
+        )?;
         spec::capabilities(&request.host_config)?;
         spec::security_options(&request.host_config.security_opt)?;
         self.runtime(&request.host_config.runtime)?;
-        let mut record =
-            record::Container::new(id.clone(), String::new(), command, config, request.host_config, mounts, &image);
+        let mut record = record::Container::new(
+            id.clone(),
+            String::new(),
+            command,
+            config,
+            request.host_config,
+            mounts,
+            &image,
+        );
         self.image_ensure_unpacked(&image).await?;
         self.insert(&mut record, wanted).await?;
         if let Err(error) = self.furnish(&record).await {
-            self.unfurnish(&record).await.unwrap_or_else(|error| tracing::warn!(id, "{}", error.chain()));
+            self.unfurnish(&record)
+                .await
+                .unwrap_or_else(|error| tracing::warn!(id, "{}", error.chain()));
             self.db.delete_container(&id).await?;
             return Err(error);
         }
@@ -60,9 +73,15 @@ impl Engine {
                 Some(name) => name.clone(),
                 None => names::random(seed.rotate_left(attempt * 7), attempt),
             };
-            match self.db.insert_container(&record.id, &record.name, record.encode()?).await {
+            match self
+                .db
+                .insert_container(&record.id, &record.name, record.encode()?)
+                .await
+            {
                 Ok(()) => return Ok(()),
-                Err(Refused::NameTaken { by }) if wanted.is_some() => return Err(fail::name_in_use(&record.name, &by)),
+                Err(Refused::NameTaken { by }) if wanted.is_some() => {
+                    return Err(fail::name_in_use(&record.name, &by));
+                }
                 Err(Refused::NameTaken { .. }) => {}
                 Err(Refused::Failed(error)) => return Err(error),
             }
@@ -83,11 +102,15 @@ impl Engine {
     /// Makes the file system and the folder of a recorded container.
     async fn furnish(&self, record: &record::Container) -> Result<()> {
         let snapshots = &self.services.snapshots;
-        snapshots.prepare("", &record.id, &record.chain_id, Labels::new()).await.map_err(fail::flat)?;
+        snapshots
+            .prepare("", &record.id, &record.chain_id, Labels::new())
+            .await
+            .map_err(fail::flat)?;
         let folder = self.folder(&record.id);
         fs::create_dir_all(&folder).map_err(|error| fail::on_path("make", &folder, error))?;
         for point in record.mounts.iter().filter(|point| point.r#type == "volume") {
-            fs::create_dir_all(&point.source).map_err(|error| fail::on_path("make", point.source.as_ref(), error))?;
+            fs::create_dir_all(&point.source)
+                .map_err(|error| fail::on_path("make", point.source.as_ref(), error))?;
         }
         let write = |name: &str, text: String| {
             let path = folder.join(name);
@@ -103,7 +126,9 @@ impl Engine {
         let snapshot = fail::gone(self.services.snapshots.remove("", &record.id).await);
         let folder = self.folder(&record.id);
         let files = match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(fail::on_path("remove", &folder, error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(fail::on_path("remove", &folder, error))
+            }
             _ => Ok(()),
         };
         snapshot.map_err(fail::flat).and(files)
@@ -111,7 +136,11 @@ impl Engine {
 
     /// The OCI runtime of a name.
     pub(crate) fn runtime(&self, name: &str) -> Result<Option<PathBuf>> {
-        let name = if name.is_empty() { &self.config.default_runtime } else { name };
+        let name = if name.is_empty() {
+            &self.config.default_runtime
+        } else {
+            name
+        };
         match self.config.runtimes.get(name) {
             Some(path) => Ok(Some(path.clone())),
             None if name == crate::GANTRY_RUNTIME_NAME => Ok(None),
@@ -136,21 +165,31 @@ fn judge(host: &mut HostConfig) -> Result<Vec<String>> {
         }
     }
     if !host.port_bindings.is_empty() || host.publish_all_ports {
-        return Err(Error::not_implemented("publishing ports is not implemented by this engine yet: use --network host"));
+        return Err(Error::not_implemented(
+            "publishing ports is not implemented by this engine yet: use --network host",
+        ));
     }
     if host.auto_remove && !matches!(host.restart_policy.name.as_str(), "" | "no") {
-        return Err(Error::invalid("can't create 'AutoRemove' container with restart policy"));
+        return Err(Error::invalid(
+            "can't create 'AutoRemove' container with restart policy",
+        ));
     }
     match host.restart_policy.name.as_str() {
         "" => host.restart_policy.name = "no".to_owned(),
         "no" | "always" | "unless-stopped" | "on-failure" => {}
-        other => return Err(Error::invalid(format!("invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"))),
+        other => {
+            return Err(Error::invalid(format!(
+                "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+            )));
+        }
     }
     if host.memory != 0 && host.memory < 6 << 20 {
         return Err(Error::invalid("Minimum memory limit allowed is 6MB"));
     }
     if host.memory_swap > 0 && host.memory_swap < host.memory {
-        return Err(Error::invalid("Minimum memoryswap limit should be larger than memory limit, see usage"));
+        return Err(Error::invalid(
+            "Minimum memoryswap limit should be larger than memory limit, see usage",
+        ));
     }
     let cpus = std::thread::available_parallelism().map_or(1, usize::from) as i64;
     if host.nano_cpus < 0 || host.nano_cpus > cpus * 1_000_000_000 {
@@ -176,7 +215,9 @@ fn judge(host: &mut HostConfig) -> Result<Vec<String>> {
         }
     }
     let warnings = match host.network_mode.as_str() {
-        "default" => vec!["This engine has no bridge network yet: the container has the loopback interface only".to_owned()],
+        "default" => vec![
+            "This engine has no bridge network yet: the container has the loopback interface only".to_owned(),
+        ],
         _ => Vec::new(),
     };
     // Said once, by `info`: a warning with every `run` would be noise.
@@ -194,26 +235,48 @@ fn merge(mut config: Config, image: &ResolvedImage) -> Result<Config> {
         config.working_dir.clone_from(&from.working_dir);
     }
     if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
-        return Err(Error::invalid(format!("the working directory '{}' is invalid, it needs to be an absolute path", config.working_dir)));
+        return Err(Error::invalid(format!(
+            "the working directory '{}' is invalid, it needs to be an absolute path",
+            config.working_dir
+        )));
     }
     if config.stop_signal.is_empty() {
         config.stop_signal.clone_from(&from.stop_signal);
     }
-    let names: Vec<String> = config.env.iter().map(|pair| pair.split('=').next().unwrap_or_default().to_owned()).collect();
-    let inherited = from.env.iter().filter(|pair| !names.iter().any(|name| pair.split('=').next() == Some(name)));
+    let names: Vec<String> = config
+        .env
+        .iter()
+        .map(|pair| pair.split('=').next().unwrap_or_default().to_owned())
+        .collect();
+    let inherited = from
+        .env
+        .iter()
+        .filter(|pair| !names.iter().any(|name| pair.split('=').next() == Some(name)));
     config.env = config.env.iter().chain(inherited).cloned().collect();
     for (key, value) in &from.labels {
         config.labels.entry(key.clone()).or_insert_with(|| value.clone());
     }
     for place in from.volumes.keys() {
-        config.volumes.entry(place.clone()).or_insert(Some(gantry_api_types::Empty {}));
+        config
+            .volumes
+            .entry(place.clone())
+            .or_insert(Some(gantry_api_types::Empty {}));
     }
     for port in from.exposed_ports.keys() {
-        config.exposed_ports.entry(port.clone()).or_insert(Some(gantry_api_types::Empty {}));
+        config
+            .exposed_ports
+            .entry(port.clone())
+            .or_insert(Some(gantry_api_types::Empty {}));
     }
     // The request's entrypoint takes the image's command away too.
-    let own_entrypoint = config.entrypoint.as_deref().is_some_and(|words| !words.is_empty() && words[0] != "");
-    let cleared = config.entrypoint.as_deref().is_some_and(|words| words.len() == 1 && words[0].is_empty());
+    let own_entrypoint = config
+        .entrypoint
+        .as_deref()
+        .is_some_and(|words| !words.is_empty() && words[0] != "");
+    let cleared = config
+        .entrypoint
+        .as_deref()
+        .is_some_and(|words| words.len() == 1 && words[0].is_empty());
     if !own_entrypoint && !cleared {
         config.entrypoint = from.entrypoint.clone().map(StrSlice);
         if config.cmd.as_deref().is_none_or(Vec::is_empty) {
@@ -230,7 +293,12 @@ fn merge(mut config: Config, image: &ResolvedImage) -> Result<Config> {
 }
 
 /// The command, and the configuration with its host name.
-fn commanded(mut config: Config, image: &ResolvedImage, id: &str, host: &HostConfig) -> Result<(Vec<String>, Config)> {
+fn commanded(
+    mut config: Config,
+    image: &ResolvedImage,
+    id: &str,
+    host: &HostConfig,
+) -> Result<(Vec<String>, Config)> {
     let words = |words: &Option<StrSlice>| words.as_deref().cloned().unwrap_or_default();
     let mut command = words(&config.entrypoint);
     command.extend(words(&config.cmd));
@@ -271,7 +339,10 @@ fn resolv_conf(record: &record::Container, default: &[String]) -> String {
     if servers.is_empty() && host.dns_search.is_empty() && host.dns_options.is_empty() {
         return fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     }
-    let mut text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    let mut text: String = servers
+        .iter()
+        .map(|server| format!("nameserver {server}\n"))
+        .collect();
     if !host.dns_search.is_empty() {
         text.push_str(&format!("search {}\n", host.dns_search.join(" ")));
     }

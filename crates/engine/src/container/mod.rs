@@ -1,6 +1,17 @@
 //! The containers there are: each with its record, the lock of who changes it, and word of every change.
 
+mod attach;
+mod create;
+mod exec;
+mod inspect;
+mod list;
+mod logs;
+mod remove;
+mod start;
 pub(crate) mod state;
+mod stop;
+mod wait;
+pub(crate) mod watch;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +23,11 @@ use tokio::sync::{oneshot, watch as channel};
 
 use crate::db::Refused;
 use crate::{Engine, fail, names, record};
+
+pub use attach::Attach;
+pub use exec::ExecAttach;
+pub use logs::Logs;
+pub use wait::Wait;
 
 /// Somebody who wants to be attached once the container is made.
 pub(crate) struct Waiting {

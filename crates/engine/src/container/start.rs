@@ -27,7 +27,9 @@ impl Engine {
     pub(crate) async fn start(&self, container: &Arc<Container>) -> Result<()> {
         let record = container.record();
         if record.state.removing {
-            return Err(Error::failed_precondition("container is marked for removal and cannot be started"));
+            return Err(Error::failed_precondition(
+                "container is marked for removal and cannot be started",
+            ));
         }
         if record.state.status.is_running() {
             return Err(Error::not_modified("container is already running"));
@@ -71,7 +73,11 @@ impl Engine {
                 if record.host.auto_remove {
                     self.remove_later(container);
                 }
-                let kind = if code == 128 { error.kind() } else { Kind::InvalidArgument };
+                let kind = if code == 128 {
+                    error.kind()
+                } else {
+                    Kind::InvalidArgument
+                };
                 Err(Error::new(kind, message))
             }
         }
@@ -101,30 +107,55 @@ impl Engine {
         for point in record.mounts.iter().filter(|point| point.r#type == "bind") {
             // As Docker does for `-v`.
             if !std::path::Path::new(&point.source).exists() {
-                std::fs::create_dir_all(&point.source)
-                    .map_err(|error| fail::on_path("error while creating mount source path", point.source.as_ref(), error))?;
+                std::fs::create_dir_all(&point.source).map_err(|error| {
+                    fail::on_path(
+                        "error while creating mount source path",
+                        point.source.as_ref(),
+                        error,
+                    )
+                })?;
             }
         }
         let facts = self.facts(record, &mounts).await?;
         let spec = spec::make(record, &facts)?;
-        let spec = serde_json::to_vec(&spec).map_err(|e| Error::internal(format!("encode the specification: {e}")))?;
+        let spec = serde_json::to_vec(&spec)
+            .map_err(|e| Error::internal(format!("encode the specification: {e}")))?;
         let options = self.runtime(&record.host.runtime)?.map(|path| Any {
             type_url: RUNC_OPTIONS_TYPE.to_owned(),
             // `containerd.runc.v1.Options{binary_name}`: field 6, a text.
-            value: [&[0x32, path.as_os_str().len() as u8][..], path.as_os_str().as_encoded_bytes()].concat(),
+            value: [
+                &[0x32, path.as_os_str().len() as u8][..],
+                path.as_os_str().as_encoded_bytes(),
+            ]
+            .concat(),
         });
         let stored = Stored {
             id: id.clone(),
             image: record.config.image.clone(),
-            runtime: Runtime { name: GANTRY_RUNTIME.to_owned(), options },
-            spec: Some(Any { type_url: RUNTIME_SPEC_TYPE.to_owned(), value: spec }),
+            runtime: Runtime {
+                name: GANTRY_RUNTIME.to_owned(),
+                options,
+            },
+            spec: Some(Any {
+                type_url: RUNTIME_SPEC_TYPE.to_owned(),
+                value: spec,
+            }),
             snapshotter: "overlayfs".to_owned(),
             snapshot_key: id.clone(),
             labels: Labels::new(),
             ..Stored::default()
         };
-        self.services.containers.create(stored).await.map_err(fail::flat)?;
-        let request = CreateTask { container_id: id.clone(), rootfs: mounts, stdio: self.stdio(record), options: None };
+        self.services
+            .containers
+            .create(stored)
+            .await
+            .map_err(fail::flat)?;
+        let request = CreateTask {
+            container_id: id.clone(),
+            rootfs: mounts,
+            stdio: self.stdio(record),
+            options: None,
+        };
         let made = self.services.tasks.create(request).await;
         made.map_err(|error| fail::during("failed to create task for container", error))?;
         let waiting = std::mem::take(&mut *lock(&container.waiting));
@@ -135,7 +166,11 @@ impl Engine {
                 Err(error) => tracing::warn!(id, "attach: {}", error.chain()),
             }
         }
-        self.services.tasks.start(id, "").await.map_err(|error| fail::during("failed to start task for container", error))
+        self.services
+            .tasks
+            .start(id, "")
+            .await
+            .map_err(|error| fail::during("failed to start task for container", error))
     }
 
     fn stdio(&self, record: &record::Container) -> Stdio {
@@ -144,7 +179,11 @@ impl Engine {
             _ => format!("json-file://{}", self.log_path(&record.id).display()),
         };
         Stdio {
-            stdin: if record.config.open_stdin { "attach:".to_owned() } else { String::new() },
+            stdin: if record.config.open_stdin {
+                "attach:".to_owned()
+            } else {
+                String::new()
+            },
             stdout: output.clone(),
             stderr: if record.config.tty { String::new() } else { output },
             terminal: record.config.tty,
@@ -152,7 +191,11 @@ impl Engine {
     }
 
     /// Looks up what a specification needs to know.
-    async fn facts(&self, record: &record::Container, mounts: &[gantry_supervisor_core::snapshot::Mount]) -> Result<Facts> {
+    async fn facts(
+        &self,
+        record: &record::Container,
+        mounts: &[gantry_supervisor_core::snapshot::Mount],
+    ) -> Result<Facts> {
         let options = spec::security_options(&record.host.security_opt)?;
         let capabilities = spec::capabilities(&record.host)?;
         let rules = profile::Facts {
@@ -161,9 +204,10 @@ impl Engine {
         };
         let seccomp = match options.seccomp.as_deref() {
             Some("unconfined") => None,
-            Some(text) => Some(profile::parse(text.as_bytes(), &rules).map_err(|error| {
-                Error::invalid(gantry_errdefs::chain(&error))
-            })?),
+            Some(text) => Some(
+                profile::parse(text.as_bytes(), &rules)
+                    .map_err(|error| Error::invalid(gantry_errdefs::chain(&error)))?,
+            ),
             None => Some(profile::default(&rules)),
         };
         let init = match record.host.init {
@@ -179,7 +223,10 @@ impl Engine {
             if let Some(other) = mode.strip_prefix("container:") {
                 let other = self.find(other)?.record();
                 if !other.state.status.is_running() {
-                    return Err(Error::failed_precondition(format!("cannot join network of a non running container: {}", other.id)));
+                    return Err(Error::failed_precondition(format!(
+                        "cannot join network of a non running container: {}",
+                        other.id
+                    )));
                 }
                 joined.push((kind, other.state.pid));
             }
@@ -195,7 +242,11 @@ impl Engine {
             init,
             seccomp,
             joined,
-            devices: if record.host.privileged { host_devices() } else { Vec::new() },
+            devices: if record.host.privileged {
+                host_devices()
+            } else {
+                Vec::new()
+            },
         })
     }
 
@@ -207,7 +258,10 @@ impl Engine {
         name: &str,
     ) -> Result<User> {
         let layers = user::layers(mounts);
-        let (passwd, group) = (user::read(&layers, "/etc/passwd"), user::read(&layers, "/etc/group"));
+        let (passwd, group) = (
+            user::read(&layers, "/etc/passwd"),
+            user::read(&layers, "/etc/group"),
+        );
         user::look_up(name, &record.host.group_add, &passwd, &group)
     }
 }
@@ -215,7 +269,11 @@ impl Engine {
 /// Docker's code for a start that failed.
 fn exit_code(message: &str) -> i64 {
     let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
-    if says(&["executable file not found", "no such file or directory", "system cannot find the file specified"]) {
+    if says(&[
+        "executable file not found",
+        "no such file or directory",
+        "system cannot find the file specified",
+    ]) {
         127
     } else if says(&["permission denied", "is a directory", "not a directory"]) {
         126
@@ -226,22 +284,37 @@ fn exit_code(message: &str) -> i64 {
 
 fn kernel() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|part| part.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// The program for `--init`: one that needs no library of the container.
 fn init_program() -> Result<String> {
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("docker-init")));
-    let known = ["/usr/bin/tini-static", "/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/local/bin/docker-init"];
-    let found = beside.into_iter().chain(known.map(Into::into)).find(|path| path.is_file());
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.join("docker-init")));
+    let known = [
+        "/usr/bin/tini-static",
+        "/usr/libexec/docker/docker-init",
+        "/usr/bin/docker-init",
+        "/usr/local/bin/docker-init",
+    ];
+    let found = beside
+        .into_iter()
+        .chain(known.map(Into::into))
+        .find(|path| path.is_file());
     found.map(|path| path.display().to_string()).ok_or_else(|| {
         Error::invalid("--init needs docker-init beside gantryd or tini-static in /usr/bin: install tini, or leave --init out")
     })
 }
 
 fn host_devices() -> Vec<gantry_oci::runtime::LinuxDevice> {
-    let skipped = ["pts", "shm", "fd", "mqueue", "console", "stdin", "stdout", "stderr", "ptmx", "tty", "null", "zero", "full", "random", "urandom"];
+    let skipped = [
+        "pts", "shm", "fd", "mqueue", "console", "stdin", "stdout", "stderr", "ptmx", "tty", "null", "zero",
+        "full", "random", "urandom",
+    ];
     let mut devices = Vec::new();
     let mut folders = vec![std::path::PathBuf::from("/dev")];
     while let Some(folder) = folders.pop() {
@@ -249,11 +322,16 @@ fn host_devices() -> Vec<gantry_oci::runtime::LinuxDevice> {
             if folder.as_os_str() == "/dev" && skipped.iter().any(|name| entry.file_name() == *name) {
                 continue;
             }
-            let Ok(metadata) = std::fs::symlink_metadata(entry.path()) else { continue };
+            let Ok(metadata) = std::fs::symlink_metadata(entry.path()) else {
+                continue;
+            };
             if metadata.is_dir() {
                 folders.push(entry.path());
             } else {
-                devices.extend(spec::describe_device(&entry.path().display().to_string(), &metadata));
+                devices.extend(spec::describe_device(
+                    &entry.path().display().to_string(),
+                    &metadata,
+                ));
             }
         }
     }

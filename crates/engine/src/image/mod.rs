@@ -9,6 +9,10 @@ use tokio::io::AsyncRead;
 
 use crate::{Engine, Result};
 
+/// Pulls under way.
+#[derive(Default)]
+pub(crate) struct Pulls;
+
 /// An image as a container is made of it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ResolvedImage {
@@ -38,6 +42,9 @@ impl Engine {
         reference: &str,
         platform: Option<&str>,
     ) -> Result<ResolvedImage> {
+        Err(nyi())
+    }
+    pub(crate) async fn image_count(&self) -> Result<i64> {
         Err(nyi())
     }
     /// Its layers are snapshots up to its chain id.

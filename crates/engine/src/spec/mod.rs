@@ -6,7 +6,7 @@ mod process;
 mod resources;
 
 pub(crate) use caps::effective as capabilities;
-pub(crate) use mounts::{parse_bind, plan as plan_mounts};
+pub(crate) use mounts::plan as plan_mounts;
 pub(crate) use process::exec_process;
 pub(crate) use resources::describe as describe_device;
 
@@ -38,11 +38,27 @@ pub(crate) struct Facts {
 }
 
 const MASKED: &[&str] = &[
-    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-    "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 ];
 
-const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY: &[&str] = &[
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 /// Makes the specification.
 pub(crate) fn make(record: &record::Container, facts: &Facts) -> Result<Spec, Error> {
@@ -50,14 +66,30 @@ pub(crate) fn make(record: &record::Container, facts: &Facts) -> Result<Spec, Er
     let options = security_options(&host.security_opt)?;
     let mut namespaces = Vec::new();
     let mut add = |kind: Ns, mode: &str| {
-        let joined = facts.joined.iter().find(|(joined, _)| *joined == kind).map(|(_, pid)| *pid);
+        let joined = facts
+            .joined
+            .iter()
+            .find(|(joined, _)| *joined == kind)
+            .map(|(_, pid)| *pid);
         match (mode, joined) {
             ("host", _) => {}
             (_, Some(pid)) => {
-                let file = if kind == Ns::Network { "net" } else if kind == Ns::Pid { "pid" } else { "ipc" };
-                namespaces.push(LinuxNamespace { typ: kind, path: format!("/proc/{pid}/ns/{file}") });
+                let file = if kind == Ns::Network {
+                    "net"
+                } else if kind == Ns::Pid {
+                    "pid"
+                } else {
+                    "ipc"
+                };
+                namespaces.push(LinuxNamespace {
+                    typ: kind,
+                    path: format!("/proc/{pid}/ns/{file}"),
+                });
             }
-            _ => namespaces.push(LinuxNamespace { typ: kind, path: String::new() }),
+            _ => namespaces.push(LinuxNamespace {
+                typ: kind,
+                path: String::new(),
+            }),
         }
     };
     add(Ns::Mount, "");
@@ -86,15 +118,30 @@ pub(crate) fn make(record: &record::Container, facts: &Facts) -> Result<Spec, Er
         masked_paths: paths(&host.masked_paths, MASKED),
         readonly_paths: paths(&host.readonly_paths, READ_ONLY),
         sysctl: host.sysctls.clone(),
-        seccomp: if host.privileged { None } else { facts.seccomp.clone() },
+        seccomp: if host.privileged {
+            None
+        } else {
+            facts.seccomp.clone()
+        },
         ..Linux::default()
     };
     Ok(Spec {
         oci_version: "1.2.0".to_owned(),
         process: Some(process::make(record, facts, &options)?),
-        root: Some(Root { path: "rootfs".to_owned(), readonly: host.readonly_rootfs }),
-        hostname: if own_uts { record.config.hostname.clone() } else { String::new() },
-        domainname: if own_uts { record.config.domainname.clone() } else { String::new() },
+        root: Some(Root {
+            path: "rootfs".to_owned(),
+            readonly: host.readonly_rootfs,
+        }),
+        hostname: if own_uts {
+            record.config.hostname.clone()
+        } else {
+            String::new()
+        },
+        domainname: if own_uts {
+            record.config.domainname.clone()
+        } else {
+            String::new()
+        },
         mounts: mounts::make(record, facts, cgroupns == "private")?,
         linux: Some(linux),
         annotations: host.annotations.clone(),
@@ -131,8 +178,9 @@ pub(crate) fn security_options(options: &[String]) -> Result<SecurityOptions, Er
             "label" => read.label.push(value.to_owned()),
             "systempaths" if value == "unconfined" => read.unconfined_paths = true,
             "no-new-privileges" => {
-                read.no_new_privileges =
-                    value.parse().map_err(|_| Error::invalid(format!("invalid --security-opt 2: {option:?}")))?;
+                read.no_new_privileges = value
+                    .parse()
+                    .map_err(|_| Error::invalid(format!("invalid --security-opt 2: {option:?}")))?;
             }
             _ => return Err(Error::invalid(format!("invalid --security-opt 2: {option:?}"))),
         }

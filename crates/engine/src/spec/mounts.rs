@@ -38,12 +38,22 @@ pub(crate) fn parse_bind(text: &str) -> Result<MountPoint, Error> {
         )));
     }
     if Path::new(destination).components().count() < 2 {
-        return Err(Error::invalid(format!("invalid volume specification: '{text}': destination can't be '/'")));
+        return Err(Error::invalid(format!(
+            "invalid volume specification: '{text}': destination can't be '/'"
+        )));
     }
     let mut point = MountPoint {
         r#type: if source.starts_with('/') { "bind" } else { "volume" }.to_owned(),
-        source: if source.starts_with('/') { source.to_owned() } else { String::new() },
-        name: if source.starts_with('/') { String::new() } else { source.to_owned() },
+        source: if source.starts_with('/') {
+            source.to_owned()
+        } else {
+            String::new()
+        },
+        name: if source.starts_with('/') {
+            String::new()
+        } else {
+            source.to_owned()
+        },
         destination: destination.to_owned(),
         mode: mode.to_owned(),
         rw: true,
@@ -54,13 +64,19 @@ pub(crate) fn parse_bind(text: &str) -> Result<MountPoint, Error> {
         match option {
             "ro" => point.rw = false,
             "rw" | "z" | "Z" | "nocopy" | "cached" | "delegated" | "consistent" | "default" => {}
-            "shared" | "rshared" | "slave" | "rslave" | "private" | "rprivate" => option.clone_into(&mut point.propagation),
+            "shared" | "rshared" | "slave" | "rslave" | "private" | "rprivate" => {
+                option.clone_into(&mut point.propagation)
+            }
             _ => return Err(Error::invalid(format!("invalid mode: {mode}"))),
         }
     }
     if point.r#type == "volume" && !source.is_empty() {
         let first = source.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-        if !first || !source.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-')) {
+        if !first
+            || !source
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        {
             return Err(Error::invalid(format!(
                 "create {source}: \"{source}\" includes invalid characters for a local volume name, only \
                  \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
@@ -76,7 +92,10 @@ pub(crate) fn plan(config: &Config, host: &HostConfig, volumes: &Path) -> Result
     let mut add = |point: MountPoint| {
         let place = PathBuf::from(&point.destination);
         match points.insert(place, point) {
-            Some(before) => Err(Error::invalid(format!("Duplicate mount point: {}", before.destination))),
+            Some(before) => Err(Error::invalid(format!(
+                "Duplicate mount point: {}",
+                before.destination
+            ))),
             None => Ok(()),
         }
     };
@@ -90,13 +109,21 @@ pub(crate) fn plan(config: &Config, host: &HostConfig, volumes: &Path) -> Result
                 wanted.r#type, wanted.target
             )));
         }
-        let propagation = wanted.bind_options.as_ref().map(|bind| bind.propagation.clone()).unwrap_or_default();
+        let propagation = wanted
+            .bind_options
+            .as_ref()
+            .map(|bind| bind.propagation.clone())
+            .unwrap_or_default();
         let mut point = MountPoint {
             r#type: wanted.r#type.clone(),
             source: wanted.source.clone(),
             destination: wanted.target.clone(),
             rw: !wanted.read_only,
-            propagation: if propagation.is_empty() && wanted.r#type == "bind" { "rprivate".to_owned() } else { propagation },
+            propagation: if propagation.is_empty() && wanted.r#type == "bind" {
+                "rprivate".to_owned()
+            } else {
+                propagation
+            },
             ..MountPoint::default()
         };
         match wanted.r#type.as_str() {
@@ -107,7 +134,9 @@ pub(crate) fn plan(config: &Config, host: &HostConfig, volumes: &Path) -> Result
                 )));
             }
             "bind" => {
-                if !Path::new(&wanted.source).exists() && !wanted.bind_options.as_ref().is_some_and(|b| b.create_mountpoint) {
+                if !Path::new(&wanted.source).exists()
+                    && !wanted.bind_options.as_ref().is_some_and(|b| b.create_mountpoint)
+                {
                     return Err(Error::invalid(format!(
                         "invalid mount config for type \"bind\": bind source path does not exist: {}",
                         wanted.source
@@ -126,7 +155,11 @@ pub(crate) fn plan(config: &Config, host: &HostConfig, volumes: &Path) -> Result
                 }
                 point.mode = mode.join(",");
             }
-            other => return Err(Error::invalid(format!("invalid mount config: mount type unknown: {other:?}"))),
+            other => {
+                return Err(Error::invalid(format!(
+                    "invalid mount config: mount type unknown: {other:?}"
+                )));
+            }
         }
         add(point)?;
     }
@@ -162,29 +195,72 @@ pub(crate) fn plan(config: &Config, host: &HostConfig, volumes: &Path) -> Result
 }
 
 /// All mounts, those on the way to others first.
-pub(super) fn make(record: &record::Container, facts: &Facts, private_cgroup: bool) -> Result<Vec<Mount>, Error> {
+pub(super) fn make(
+    record: &record::Container,
+    facts: &Facts,
+    private_cgroup: bool,
+) -> Result<Vec<Mount>, Error> {
     let host = &record.host;
-    let (sys, cgroup) = if host.privileged { ("rw", "rw") } else { ("ro", "ro") };
-    let shm_size = if host.shm_size > 0 { host.shm_size } else { 64 << 20 };
+    let (sys, cgroup) = if host.privileged {
+        ("rw", "rw")
+    } else {
+        ("ro", "ro")
+    };
+    let shm_size = if host.shm_size > 0 {
+        host.shm_size
+    } else {
+        64 << 20
+    };
     let _ = private_cgroup;
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
-        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
+        ),
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", sys]),
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", cgroup]),
+        mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", cgroup],
+        ),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
     ];
     match host.ipc_mode.as_str() {
         "host" => mounts.push(mount("/dev/shm", "bind", "/dev/shm", &["rbind", "rprivate"])),
         _ => {
-            let mut shm = mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777"]);
+            let mut shm = mount(
+                "/dev/shm",
+                "tmpfs",
+                "shm",
+                &["nosuid", "noexec", "nodev", "mode=1777"],
+            );
             shm.options.push(format!("size={shm_size}"));
             mounts.push(shm);
         }
     }
     let mut user: Vec<Mount> = Vec::new();
-    for (place, file) in [("/etc/resolv.conf", "resolv.conf"), ("/etc/hostname", "hostname"), ("/etc/hosts", "hosts")] {
+    for (place, file) in [
+        ("/etc/resolv.conf", "resolv.conf"),
+        ("/etc/hostname", "hostname"),
+        ("/etc/hosts", "hosts"),
+    ] {
         if !record.mounts.iter().any(|point| point.destination == place) {
             let source = facts.folder.join(file).display().to_string();
             user.push(mount(place, "bind", &source, &["rbind", "rprivate"]));
@@ -193,7 +269,12 @@ pub(super) fn make(record: &record::Container, facts: &Facts, private_cgroup: bo
     for point in &record.mounts {
         user.push(match point.r#type.as_str() {
             "tmpfs" => {
-                let mut tmpfs = mount(&point.destination, "tmpfs", "tmpfs", &["nosuid", "nodev", "noexec"]);
+                let mut tmpfs = mount(
+                    &point.destination,
+                    "tmpfs",
+                    "tmpfs",
+                    &["nosuid", "nodev", "noexec"],
+                );
                 for option in point.mode.split(',').filter(|option| !option.is_empty()) {
                     tmpfs.options.push(option.to_owned());
                 }
@@ -203,9 +284,18 @@ pub(super) fn make(record: &record::Container, facts: &Facts, private_cgroup: bo
                 tmpfs
             }
             _ => {
-                let propagation = if point.propagation.is_empty() { "rprivate" } else { &point.propagation };
+                let propagation = if point.propagation.is_empty() {
+                    "rprivate"
+                } else {
+                    &point.propagation
+                };
                 let access = if point.rw { "rw" } else { "ro" };
-                mount(&point.destination, "bind", &point.source, &["rbind", access, propagation])
+                mount(
+                    &point.destination,
+                    "bind",
+                    &point.source,
+                    &["rbind", access, propagation],
+                )
             }
         });
     }

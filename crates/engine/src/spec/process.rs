@@ -55,7 +55,11 @@ fn environment(record: &record::Container, tty: bool, more: &[String]) -> Vec<St
 }
 
 /// The first process.
-pub(super) fn make(record: &record::Container, facts: &Facts, options: &SecurityOptions) -> Result<Process, Error> {
+pub(super) fn make(
+    record: &record::Container,
+    facts: &Facts,
+    options: &SecurityOptions,
+) -> Result<Process, Error> {
     let (config, host) = (&record.config, &record.host);
     let mut args = record.command.clone();
     if host.init == Some(true) {
@@ -69,15 +73,26 @@ pub(super) fn make(record: &record::Container, facts: &Facts, options: &Security
     let size = host.console_size;
     Ok(Process {
         terminal: config.tty,
-        console_size: (config.tty && size != [0, 0]).then(|| ConsoleSize { height: size[0], width: size[1] }),
+        console_size: (config.tty && size != [0, 0]).then(|| ConsoleSize {
+            height: size[0],
+            width: size[1],
+        }),
         user: user(&facts.user),
         args,
         env: environment(record, config.tty, &[]),
-        cwd: if config.working_dir.is_empty() { "/".to_owned() } else { config.working_dir.clone() },
+        cwd: if config.working_dir.is_empty() {
+            "/".to_owned()
+        } else {
+            config.working_dir.clone()
+        },
         capabilities: Some(capabilities(caps::effective(host)?, facts.user.uid)),
         rlimits: host.ulimits.iter().map(limit).collect(),
         no_new_privileges: options.no_new_privileges,
-        apparmor_profile: options.apparmor.clone().filter(|profile| profile != "unconfined").unwrap_or_default(),
+        apparmor_profile: options
+            .apparmor
+            .clone()
+            .filter(|profile| profile != "unconfined")
+            .unwrap_or_default(),
         oom_score_adj: Some(i32::try_from(host.oom_score_adj).unwrap_or_default()),
         ..Process::default()
     })
@@ -93,10 +108,17 @@ pub(crate) fn exec_process(
     let mut host = record.host.clone();
     host.privileged |= request.privileged;
     let options = super::security_options(&record.host.security_opt)?;
-    let cwd = [&request.working_dir, &record.config.working_dir].into_iter().find(|dir| !dir.is_empty());
+    let cwd = [&request.working_dir, &record.config.working_dir]
+        .into_iter()
+        .find(|dir| !dir.is_empty());
     Ok(Process {
         terminal: request.tty,
-        console_size: size.filter(|size| request.tty && *size != [0, 0]).map(|size| ConsoleSize { height: size[0], width: size[1] }),
+        console_size: size
+            .filter(|size| request.tty && *size != [0, 0])
+            .map(|size| ConsoleSize {
+                height: size[0],
+                width: size[1],
+            }),
         user: user(who),
         args: request.cmd.as_deref().cloned().unwrap_or_default(),
         env: environment(record, request.tty, &request.env),

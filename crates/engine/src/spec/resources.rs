@@ -40,10 +40,18 @@ pub(super) fn make(host: &HostConfig, all: &[LinuxDevice]) -> Result<LinuxResour
         mems: host.cpuset_mems.clone(),
         ..LinuxCpu::default()
     };
-    let mut rules = vec![LinuxDeviceCgroup { allow: host.privileged, access: "rwm".to_owned(), ..Default::default() }];
+    let mut rules = vec![LinuxDeviceCgroup {
+        allow: host.privileged,
+        access: "rwm".to_owned(),
+        ..Default::default()
+    }];
     if !host.privileged {
         for mapping in &host.devices {
-            let access = if mapping.cgroup_permissions.is_empty() { "rwm" } else { &mapping.cgroup_permissions };
+            let access = if mapping.cgroup_permissions.is_empty() {
+                "rwm"
+            } else {
+                &mapping.cgroup_permissions
+            };
             for device in mapped(mapping)? {
                 rules.push(LinuxDeviceCgroup {
                     allow: true,
@@ -60,9 +68,14 @@ pub(super) fn make(host: &HostConfig, all: &[LinuxDevice]) -> Result<LinuxResour
         devices: rules,
         memory: (memory != LinuxMemory::default()).then_some(memory),
         cpu: (cpu != LinuxCpu::default()).then_some(cpu),
-        pids: host.pids_limit.filter(|limit| *limit != 0).map(|limit| LinuxPids { limit: Some(limit) }),
-        block_io: (host.blkio_weight != 0)
-            .then(|| LinuxBlockIo { weight: Some(host.blkio_weight), ..LinuxBlockIo::default() }),
+        pids: host
+            .pids_limit
+            .filter(|limit| *limit != 0)
+            .map(|limit| LinuxPids { limit: Some(limit) }),
+        block_io: (host.blkio_weight != 0).then(|| LinuxBlockIo {
+            weight: Some(host.blkio_weight),
+            ..LinuxBlockIo::default()
+        }),
         ..LinuxResources::default()
     })
 }
@@ -80,9 +93,16 @@ pub(super) fn devices(host: &HostConfig, all: &[LinuxDevice]) -> Result<Vec<Linu
 }
 
 fn mapped(mapping: &DeviceMapping) -> Result<Vec<LinuxDevice>, Error> {
-    let target = if mapping.path_in_container.is_empty() { &mapping.path_on_host } else { &mapping.path_in_container };
+    let target = if mapping.path_in_container.is_empty() {
+        &mapping.path_on_host
+    } else {
+        &mapping.path_in_container
+    };
     let unusable = |why: String| {
-        Error::invalid(format!("error gathering device information while adding custom device {:?}: {why}", mapping.path_on_host))
+        Error::invalid(format!(
+            "error gathering device information while adding custom device {:?}: {why}",
+            mapping.path_on_host
+        ))
     };
     let metadata = std::fs::metadata(&mapping.path_on_host).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => unusable("no such file or directory".to_owned()),
@@ -95,7 +115,13 @@ fn mapped(mapping: &DeviceMapping) -> Result<Vec<LinuxDevice>, Error> {
 /// A device node as the specification has it; none for what is no device.
 pub(crate) fn describe(path: &str, metadata: &std::fs::Metadata) -> Option<LinuxDevice> {
     let kind = metadata.file_type();
-    let typ = if kind.is_char_device() { "c" } else if kind.is_block_device() { "b" } else { return None };
+    let typ = if kind.is_char_device() {
+        "c"
+    } else if kind.is_block_device() {
+        "b"
+    } else {
+        return None;
+    };
     let number = metadata.rdev();
     Some(LinuxDevice {
         path: path.to_owned(),
