@@ -63,6 +63,11 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
     let claim = Claim::new(root, id)?;
     let cgroup = Manager::new(Some(&linux.cgroups_path), id)?;
     refuse_foreign(&cgroup)?;
+    claim.intend(if linux.cgroups_path.is_empty() {
+        id
+    } else {
+        &linux.cgroups_path
+    })?;
     let fifo_path = claim.folder().join(FIFO);
     let fifo = make_fifo(&fifo_path)?;
     let console = match (&options.console_socket, terminal) {
@@ -199,11 +204,12 @@ impl Attempt<'_> {
     ) -> Result<()> {
         let linux = config.linux();
         let process = config.spec.process.as_ref();
-        // The child may be faster with bad news than we with the cgroup: its word explains more than our error.
         let prepared = self
             .prepare(namespaces, &linux)
             .and_then(|()| channel.send(&Message::Go, None));
         if let Err(error) = prepared {
+            // It waits for us: ended, its silence is heard. If it had bad news before, its word explains more than our error.
+            let _ = process::kill(self.pid, 9);
             return Err(match channel.receive() {
                 Ok(Some((Message::Failed(why), _))) => Error::Init(why),
                 _ => error,
@@ -269,8 +275,9 @@ impl Attempt<'_> {
         resources.devices.extend(plan::always_allowed());
         self.cgroup.set_devices(&resources)?;
         self.cgroup.set(&resources)?;
-        self.cgroup.add(self.pid)?;
         if namespaces.new_user() {
+            // Otherwise it enters by itself, which is much cheaper.
+            self.cgroup.add(self.pid)?;
             self.map("setgroups", "deny", process::euid() != 0)?;
             self.map("uid_map", &mapping(&linux.uid_mappings), true)?;
             self.map("gid_map", &mapping(&linux.gid_mappings), true)?;

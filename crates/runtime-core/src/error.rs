@@ -69,8 +69,8 @@ impl Error {
 }
 
 /// The messages of an error and of its causes, joined by `": "`.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = describe(error);
     let mut next = error.source();
     while let Some(cause) = next {
         let cause_text = describe(cause);

@@ -88,9 +88,14 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         // Holds for the children that are made from now on, not for us.
         ns::join(init.as_fd(), plan::flag(LinuxNamespaceType::Pid))?;
     }
+    let cgroup = match &options.cgroup {
+        Some(below) => cgroup.entrance_below(below)?,
+        None => cgroup.entrance()?,
+    };
     let (ours, theirs) = Channel::pair()?;
     let child = Child {
         init: init.as_fd(),
+        cgroup: &cgroup,
         flags,
         process,
         filter: filter.as_ref(),
@@ -105,7 +110,7 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         Forked::Parent(pid, pidfd) => (pid, pidfd),
     };
     drop(theirs);
-    let raised = raise(&ours, pid, &cgroup, process, options, &linux, container);
+    let raised = raise(&ours, pid, process, &linux, container);
     if let Err(error) = raised {
         let _ = process::kill(pid, 9);
         let _ = process::wait(pid);
@@ -128,16 +133,10 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
 fn raise(
     channel: &Channel,
     pid: Pid,
-    cgroup: &gantry_cgroups::Manager,
     process: &Process,
-    options: &Options,
     linux: &gantry_oci::runtime::Linux,
     container: &Container,
 ) -> Result<()> {
-    match &options.cgroup {
-        Some(below) => cgroup.add_below(below, pid)?,
-        None => cgroup.add(pid)?,
-    }
     if let Some(score) = process.oom_score_adj {
         let path = format!("/proc/{pid}/oom_score_adj");
         std::fs::write(&path, score.to_string()).map_err(Error::file("failed to write", path))?;
@@ -172,6 +171,7 @@ fn joined(container: &Container, linux: &gantry_oci::runtime::Linux) -> i32 {
 
 struct Child<'a> {
     init: BorrowedFd<'a>,
+    cgroup: &'a gantry_cgroups::Entrance,
     flags: i32,
     process: &'a Process,
     filter: Option<&'a Filter>,
@@ -191,6 +191,7 @@ impl Child<'_> {
         // The container's processes see us from now on: they must not see into us.
         prctl::set_dumpable(false)?;
         channel.expect(&Message::Go)?;
+        crate::init::enter(self.cgroup)?;
         ns::join(self.init, self.flags)?;
         std::env::set_current_dir("/").map_err(Error::file("failed to change the directory to", "/"))?;
         if self.flags & plan::flag(LinuxNamespaceType::User) != 0 {

@@ -9,7 +9,7 @@ use gantry_sys::process;
 
 use crate::error::{Error, Result, chain};
 use crate::hooks;
-use crate::state::{Container, Status};
+use crate::state::{Container, INTENT, Status};
 
 /// How long a killed container may take to be gone.
 const DEATH: Duration = Duration::from_secs(10);
@@ -149,11 +149,7 @@ fn end(container: &Container) -> Result<()> {
 fn remove(container: &Container) -> Result<()> {
     let cgroup = container.cgroup()?;
     // Without a namespace of process ids others may have outlived the first one.
-    let deadline = Instant::now() + DEATH;
-    while cgroup.pids().is_ok_and(|pids| !pids.is_empty()) && Instant::now() < deadline {
-        cgroup.kill()?;
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    clear(&cgroup)?;
     let hooks = container.spec().hooks.clone().unwrap_or_default();
     let hooked = hooks::run("poststop", &hooks.poststop, &container.oci_state(Status::Stopped));
     let destroyed = cgroup.destroy().map_err(Error::from);
@@ -180,10 +176,26 @@ fn remove(container: &Container) -> Result<()> {
     }
 }
 
+/// Kills whoever is in a cgroup, and waits until they are gone.
+fn clear(cgroup: &gantry_cgroups::Manager) -> Result<()> {
+    let deadline = Instant::now() + DEATH;
+    while cgroup.pids().is_ok_and(|pids| !pids.is_empty()) && Instant::now() < deadline {
+        cgroup.kill()?;
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
 /// Removes what a `create` left that was killed before it wrote the record. Whether there was anything.
 pub fn delete_remains(root: &Path, id: &str) -> Result<bool> {
     crate::config::check_id(id)?;
     let folder = root.join(id);
+    if let Ok(path) = std::fs::read_link(folder.join(INTENT)) {
+        // Its process may wait there to be started by somebody who does not know of it.
+        let cgroup = gantry_cgroups::Manager::new(path.to_str(), id)?;
+        clear(&cgroup)?;
+        cgroup.destroy()?;
+    }
     match std::fs::remove_dir_all(&folder) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),

@@ -4,8 +4,8 @@
 //! ```text
 //! runtime (parent)                          process (child)
 //!    │ clone3: the namespaces that are made      │
-//!    │ id mappings, cgroup                       │ (without a user namespace: mounts meanwhile)
-//!    │ Go ─────────────────────────────────────► │ cgroup namespace, cgroup mounts, devices
+//!    │ id mappings, cgroup made and limited      │ (without a user namespace: mounts meanwhile)
+//!    │ Go ─────────────────────────────────────► │ enters the cgroup; cgroup namespace, cgroup mounts, devices
 //!    │ ◄──────────────────────────── RunHooks    │ only if there are hooks
 //!    │ prestart, createRuntime                   │
 //!    │ HooksDone ──────────────────────────────► │ createContainer, pivot_root, console, masks, user, seccomp

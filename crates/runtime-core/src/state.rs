@@ -118,6 +118,13 @@ impl Claim {
         &self.folder
     }
 
+    /// Notes which cgroup is about to be made, so that whoever finds this folder without a record can take it away.
+    pub fn intend(&self, cgroup: &str) -> Result<()> {
+        let note = self.folder.join(INTENT);
+        // A link's target is written in one call, whole or not at all.
+        std::os::unix::fs::symlink(cgroup, &note).map_err(Error::file("failed to write", note))
+    }
+
     /// Writes the record: the container exists.
     pub fn keep(mut self, new: &New<'_>) -> Result<()> {
         let stat = procfs::stat(new.pid).ok_or(Error::NotRunning)?;
@@ -180,6 +187,9 @@ pub(crate) fn write_atomically(path: &Path, data: &[u8]) -> Result<()> {
         }
     })
 }
+
+/// The name of the note of a container that is being made: a link to the path of its cgroup.
+pub(crate) const INTENT: &str = "intent";
 
 /// The name of the FIFO.
 pub(crate) const FIFO: &str = "exec.fifo";

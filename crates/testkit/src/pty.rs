@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::cmd::{PATIENCE, code};
@@ -76,7 +76,7 @@ impl Pty {
             loop {
                 // EIO: nobody has the other side open any more.
                 let count = from.read(&mut buffer).unwrap_or(0);
-                let mut screen = to.0.lock().expect("the screen");
+                let mut screen = to.0.lock().unwrap_or_else(PoisonError::into_inner);
                 screen.text.extend(&buffer[..count]);
                 screen.ended = count == 0;
                 to.1.notify_all();

@@ -82,7 +82,7 @@ fn what_makes_no_sense(runtime: &Runtime) {
         config["process"]["cwd"] = json!("tmp")
     });
     fs::write(bundle.dir().join("config.json"), "{ no json").expect("the configuration");
-    runtime.run(&bundle).failure("invalid");
+    assert_ne!(runtime.run(&bundle).code, 0);
     fs::remove_file(bundle.dir().join("config.json")).expect("the configuration");
     runtime.run(&bundle).failure("config.json");
 }

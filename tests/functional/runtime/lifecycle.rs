@@ -216,7 +216,7 @@ fn a_container_is_paused(runtime: &Runtime) {
 }
 
 fn a_terminal_is_driven(runtime: &Runtime) {
-    let bundle = runtime.bundle("stty size; echo $TERM; tty; read word; stty size; exit 4");
+    let bundle = runtime.bundle("sleep 0.3; stty size; echo $TERM; tty; read word; stty size; exit 4");
     bundle.change(|config| config["process"]["terminal"] = json!(true));
     let mut pty = Pty::spawn(runtime.command(["run", "-b"]).arg(bundle.dir()).arg(runtime.id()));
     pty.expect("24 80");

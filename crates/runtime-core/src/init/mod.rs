@@ -46,8 +46,11 @@ pub(crate) struct Setup<'a> {
 /// Sets everything up, waits for the start, and becomes the user's program.
 pub(crate) fn run(setup: &Setup<'_>, channel: &Channel) -> ! {
     let Err(error) = become_program(setup, channel);
-    // The parent may be gone already: then nobody asks.
-    let _ = channel.send(&Message::Failed(error.chain()), None);
+    let sentence = error.chain();
+    if channel.send(&Message::Failed(sentence.clone()), None).is_err() {
+        // After the start the parent is gone. What is left is the container's own output.
+        let _ = gantry_sys::fd::write_all(std::io::stderr().as_fd(), format!("{sentence}\n").as_bytes());
+    }
     process::exit(1)
 }
 
@@ -59,7 +62,12 @@ fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
     prctl::set_parent_death_signal(9)?;
     // Nobody in the namespaces that we enter may look into us, or open our program through /proc.
     prctl::set_dumpable(false)?;
-    let mut parent = Parent { channel, went: false };
+    let mut parent = Parent {
+        channel,
+        // Who is root only in a namespace of its own may not open the doors: then the parent moves us.
+        cgroup: (!setup.namespaces.new_user()).then_some(setup.cgroup),
+        went: false,
+    };
     if setup.namespaces.new_user() || !setup.namespaces.join.is_empty() {
         parent.await_go()?;
     }
@@ -114,14 +122,19 @@ fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
 /// What the parent has done already.
 pub(crate) struct Parent<'a> {
     channel: &'a Channel,
+    /// The cgroup that is entered when the parent has made it.
+    cgroup: Option<&'a Manager>,
     went: bool,
 }
 
 impl Parent<'_> {
-    /// Waits until we are in our cgroup, with our ids mapped.
+    /// Waits until our cgroup is there and our ids are mapped. From then on we are in that cgroup.
     pub(crate) fn await_go(&mut self) -> Result<()> {
         if !self.went {
             self.channel.expect(&Message::Go)?;
+            if let Some(cgroup) = self.cgroup {
+                enter(&cgroup.entrance()?)?;
+            }
             self.went = true;
         }
         Ok(())
@@ -136,6 +149,13 @@ impl Parent<'_> {
         }
         Ok(())
     }
+}
+
+/// Moves us into a cgroup. Done by ourselves it costs the kernel nothing; done by another it waits for all forks of the machine.
+pub(crate) fn enter(cgroup: &gantry_cgroups::Entrance) -> Result<()> {
+    cgroup
+        .enter()
+        .map_err(Error::file("failed to enter the container's", "cgroup"))
 }
 
 /// Waits for the byte that `start` writes. The reading end was opened without waiting for a writer, so that `start` can

@@ -53,7 +53,12 @@ pub(super) fn list(global: &Global, mut args: Args) -> Outcome {
         return Ok(0);
     }
     if json {
-        let values = all.iter().map(described).collect::<Result<Vec<_>, _>>()?;
+        let listed = |container: &Container| {
+            let mut value = described(container)?;
+            value["owner"] = json!(owner(container));
+            Ok::<Value, String>(value)
+        };
+        let values = all.iter().map(listed).collect::<Result<Vec<_>, _>>()?;
         println!(
             "{}",
             if values.is_empty() {
@@ -72,11 +77,6 @@ pub(super) fn list(global: &Global, mut args: Args) -> Outcome {
         } else {
             container.pid()
         };
-        let owner = if container.uid() == 0 {
-            "root".to_owned()
-        } else {
-            format!("#{}", container.uid())
-        };
         let bundle = container.bundle().display().to_string();
         let created = container.created().to_owned();
         rows.push([
@@ -85,11 +85,19 @@ pub(super) fn list(global: &Global, mut args: Args) -> Outcome {
             status.word().to_owned(),
             bundle,
             created,
-            owner,
+            owner(container),
         ]);
     }
     print!("{}", table(&rows));
     Ok(0)
+}
+
+/// Who made a container.
+fn owner(container: &Container) -> String {
+    match container.uid() {
+        0 => "root".to_owned(),
+        uid => format!("#{uid}"),
+    }
 }
 
 /// Whether JSON is wanted.
