@@ -1,12 +1,16 @@
+//! The little languages of the command line: pure, and to Docker's grammar and words.
 #![doc = include_str!("../README.md")]
 
+pub mod boolean;
 pub mod cap;
 pub mod cpus;
+pub mod csv;
 pub mod detach;
 pub mod device;
 pub mod duration;
 pub mod env;
 pub mod filter;
+pub mod host;
 pub mod mount;
 pub mod port;
 pub mod restart;
