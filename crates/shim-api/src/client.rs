@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 
-use crate::frame::{LIMIT, REQUEST, RESPONSE, Request, Response, Status, code_of, frame, kind_of};
+use crate::frame::{LIMIT, REQUEST, RESPONSE, Request, Response, frame, kind_of};
 
 async fn read_frame(reader: &mut OwnedReadHalf) -> std::io::Result<(u32, u8, Vec<u8>)> {
     let length = reader.read_u32().await? as usize;
@@ -187,22 +187,7 @@ where
         let Ok(request) = Request::decode(message.as_slice()) else {
             return;
         };
-        let response = match handle(request).await {
-            Ok(payload) => Response {
-                status: None,
-                payload,
-            },
-            Err(error) => {
-                let code = code_of(error.kind());
-                Response {
-                    status: Some(Status {
-                        code,
-                        message: error.chain(),
-                    }),
-                    payload: Vec::new(),
-                }
-            }
-        };
+        let response = Response::of(handle(request).await);
         let Ok(frame) = frame(stream, RESPONSE, &response) else {
             return;
         };

@@ -1,11 +1,14 @@
 //! ttrpc's frames, as far as shims speak it: one request, one answer, many at once on a connection. No input, no output.
 //!
 //! ```text
-//! length u32 BE | stream u32 BE | type u8 (1 request, 2 response) | flags u8 | message
+//! length u32 BE | stream u32 BE | type u8 (1 request, 2 response, 3 data) | flags u8 | message
 //! ```
 
 use gantry_errdefs::{Error, Kind};
 use prost::Message;
+
+pub use crate::proto::google::rpc::Status;
+pub use crate::proto::ttrpc::{KeyValue, Request, Response};
 
 /// The largest message, as in containerd.
 pub const LIMIT: usize = 4 << 20;
@@ -13,59 +16,6 @@ pub const LIMIT: usize = 4 << 20;
 pub const REQUEST: u8 = 1;
 /// The type of an answer.
 pub const RESPONSE: u8 = 2;
-
-/// A call.
-#[derive(Clone, PartialEq, Message)]
-pub struct Request {
-    /// For example `containerd.task.v2.Task`.
-    #[prost(string, tag = "1")]
-    pub service: String,
-    /// For example `Create`.
-    #[prost(string, tag = "2")]
-    pub method: String,
-    /// The method's message.
-    #[prost(bytes = "vec", tag = "3")]
-    pub payload: Vec<u8>,
-    /// When the caller gives up; 0: never.
-    #[prost(int64, tag = "4")]
-    pub timeout_nano: i64,
-    /// Headers.
-    #[prost(message, repeated, tag = "5")]
-    pub metadata: Vec<KeyValue>,
-}
-
-/// A header.
-#[derive(Clone, PartialEq, Eq, Message)]
-pub struct KeyValue {
-    /// Its name.
-    #[prost(string, tag = "1")]
-    pub key: String,
-    /// Its value.
-    #[prost(string, tag = "2")]
-    pub value: String,
-}
-
-/// An answer.
-#[derive(Clone, PartialEq, Eq, Message)]
-pub struct Response {
-    /// Absent, or of code 0, when the call succeeded.
-    #[prost(message, optional, tag = "1")]
-    pub status: Option<Status>,
-    /// The method's message.
-    #[prost(bytes = "vec", tag = "2")]
-    pub payload: Vec<u8>,
-}
-
-/// How a call failed.
-#[derive(Clone, PartialEq, Eq, Message)]
-pub struct Status {
-    /// gRPC's number.
-    #[prost(int32, tag = "1")]
-    pub code: i32,
-    /// For people, and for callers that look for words.
-    #[prost(string, tag = "2")]
-    pub message: String,
-}
 
 impl Response {
     /// The answer to a call that succeeded or failed.
@@ -79,6 +29,7 @@ impl Response {
                 let status = Status {
                     code: code_of(error.kind()),
                     message: error.chain(),
+                    details: Vec::new(),
                 };
                 Self {
                     status: Some(status),

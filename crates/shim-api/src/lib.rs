@@ -5,6 +5,7 @@
 pub mod client;
 pub mod frame;
 pub mod messages;
+mod proto;
 
 /// The task service's names, oldest first: they do not differ in what is used here.
 pub const SERVICES: [&str; 2] = ["containerd.task.v2.Task", "containerd.task.v3.Task"];

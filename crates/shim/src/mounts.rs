@@ -12,7 +12,7 @@ pub(crate) fn make(rootfs: &Path, mounts: &[Mount]) -> Result<(), Error> {
         let target = rootfs.join(mount.target.trim_start_matches('/'));
         fs::create_dir_all(&target)
             .map_err(|e| Error::from(e).context(format!("failed to make {}", target.display())))?;
-        gantry_sys::mount::mount_described(&mount.kind, &mount.source, &target, &mount.options).map_err(
+        gantry_sys::mount::mount_described(&mount.r#type, &mount.source, &target, &mount.options).map_err(
             |error| {
                 Error::internal(format!(
                     "failed to mount rootfs component: {}",

@@ -331,7 +331,7 @@ impl Server {
         match watch.take() {
             Oom::Nothing => {}
             Oom::Killed => {
-                let event = m::TaskNamed {
+                let event = m::TaskOom {
                     container_id: self.id.clone(),
                 };
                 self.publish("/tasks/oom", "TaskOOM", &event);

@@ -125,7 +125,7 @@ impl Drop for ConsoleSocket {
 
 impl Task {
     /// Makes the container. When it fails nothing stays.
-    pub(crate) fn create(namespace: &str, request: &m::CreateRequest) -> Result<Self, Error> {
+    pub(crate) fn create(namespace: &str, request: &m::CreateTaskRequest) -> Result<Self, Error> {
         let options = match &request.options {
             Some(any) if any.type_url.rsplit('/').next() == Some(gantry_shim_api::RUNC_OPTIONS) => {
                 m::RuncOptions::decode(any.value.as_slice()).unwrap_or_default()
@@ -256,7 +256,7 @@ impl Task {
     }
 
     /// Adds a process, not yet started.
-    pub(crate) fn add(&mut self, request: &m::ExecRequest) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, request: &m::ExecProcessRequest) -> Result<(), Error> {
         if self.find(&request.exec_id).is_ok() {
             return Err(Error::already_exists(format!(
                 "id {}: already exists",
@@ -403,7 +403,7 @@ impl Task {
     }
 
     /// Sets the size of a terminal.
-    pub(crate) fn resize(&mut self, request: &m::ResizeRequest) -> Result<(), Error> {
+    pub(crate) fn resize(&mut self, request: &m::ResizePtyRequest) -> Result<(), Error> {
         let (_, process) = self.get(&request.exec_id)?;
         if !process.wanted.terminal {
             return Err(Error::failed_precondition("the process has no terminal"));
@@ -438,7 +438,7 @@ impl Task {
     }
 
     /// Changes limits: JSON of the specification's resources.
-    pub(crate) fn update(&self, request: &m::UpdateRequest) -> Result<(), Error> {
+    pub(crate) fn update(&self, request: &m::UpdateTaskRequest) -> Result<(), Error> {
         let resources = request
             .resources
             .as_ref()

@@ -22,7 +22,7 @@ fn decode<T: Message + Default>(request: &Request) -> Result<T, Error> {
 }
 
 fn empty() -> Vec<u8> {
-    m::Empty {}.encode_to_vec()
+    Vec::new()
 }
 
 impl Server {
@@ -65,7 +65,10 @@ impl Server {
             "Update" => self.task()?.update(&decode(request)?).map(|()| empty()),
             "Pids" => {
                 let pids = self.task()?.pids()?;
-                let processes = pids.into_iter().map(|pid| m::PidResponse { pid }).collect();
+                let processes = pids
+                    .into_iter()
+                    .map(|pid| m::ProcessInfo { pid, info: None })
+                    .collect();
                 Ok(m::PidsResponse { processes }.encode_to_vec())
             }
             "Stats" => {
@@ -87,7 +90,7 @@ impl Server {
         }
     }
 
-    fn create(&mut self, request: &m::CreateRequest) -> Result<Vec<u8>, Error> {
+    fn create(&mut self, request: &m::CreateTaskRequest) -> Result<Vec<u8>, Error> {
         if self.task.is_some() {
             return Err(Error::already_exists(format!(
                 "container {}: already exists",
@@ -132,10 +135,10 @@ impl Server {
             pid,
         };
         self.publish("/tasks/create", "TaskCreate", &event);
-        Ok(m::PidResponse { pid }.encode_to_vec())
+        Ok(m::StartResponse { pid }.encode_to_vec())
     }
 
-    fn start(&mut self, request: &m::ProcessRequest) -> Result<Vec<u8>, Error> {
+    fn start(&mut self, request: &m::StateRequest) -> Result<Vec<u8>, Error> {
         let (pid, follow) = self.task()?.start(&request.exec_id)?;
         let pid = pid.unsigned_abs();
         gantry_sys::trace::line(
@@ -164,17 +167,20 @@ impl Server {
         if let Follow::Watch(at) = follow {
             self.watch_streams(at);
         }
-        Ok(m::PidResponse { pid }.encode_to_vec())
+        Ok(m::StartResponse { pid }.encode_to_vec())
     }
 
-    fn state(&mut self, request: &m::ProcessRequest) -> Result<Vec<u8>, Error> {
-        let task = self.task()?;
-        let at = task.find(&request.exec_id)?;
-        let process = task
-            .processes
-            .get(&at)
+    fn state(&mut self, request: &m::StateRequest) -> Result<Vec<u8>, Error> {
+        let at = self.task()?.find(&request.exec_id)?;
+        let process = self
+            .task
+            .as_ref()
+            .and_then(|task| task.processes.get(&at))
             .ok_or_else(|| Error::not_found("process not found"))?;
         Ok(m::StateResponse {
+            id: self.id.clone(),
+            bundle: self.bundle.to_string_lossy().into_owned(),
+            exec_id: process.exec_id.clone(),
             pid: process.pid.unsigned_abs(),
             status: process.state.number(),
             stdin: process.wanted.stdin.clone(),
@@ -191,7 +197,7 @@ impl Server {
         .encode_to_vec())
     }
 
-    fn delete(&mut self, request: &m::ProcessRequest) -> Result<Vec<u8>, Error> {
+    fn delete(&mut self, request: &m::StateRequest) -> Result<Vec<u8>, Error> {
         let (answer, follow) = self.task()?.delete(&request.exec_id)?;
         if let Follow::Forget(at) = follow {
             self.end_clients(at);
@@ -211,7 +217,7 @@ impl Server {
         Ok(answer.encode_to_vec())
     }
 
-    fn exec(&mut self, request: &m::ExecRequest) -> Result<Vec<u8>, Error> {
+    fn exec(&mut self, request: &m::ExecProcessRequest) -> Result<Vec<u8>, Error> {
         self.task()?.add(request)?;
         let event = m::TaskExecAdded {
             container_id: self.id.clone(),
@@ -223,7 +229,7 @@ impl Server {
 
     fn set_paused(&mut self, paused: bool) -> Result<Vec<u8>, Error> {
         self.task()?.set_paused(paused)?;
-        let event = m::TaskNamed {
+        let event = m::TaskPaused {
             container_id: self.id.clone(),
         };
         match paused {
@@ -244,7 +250,7 @@ impl Server {
     /// Answers now if the process has ended, and otherwise when it does.
     fn wait(&mut self, token: u64, stream: u32, request: &Request) -> Answer {
         let mut later = || -> Result<Option<Vec<u8>>, Error> {
-            let wanted: m::ProcessRequest = decode(request)?;
+            let wanted: m::StateRequest = decode(request)?;
             let task = self.task()?;
             let at = task.find(&wanted.exec_id)?;
             let process = task

@@ -31,8 +31,9 @@ fn status(number: i32) -> Status {
     }
 }
 
-fn named(id: &str, exec_id: &str) -> m::ProcessRequest {
-    m::ProcessRequest {
+/// The message of all calls that name a process, or only the task: they have the same fields.
+fn named(id: &str, exec_id: &str) -> m::StateRequest {
+    m::StateRequest {
         id: id.to_owned(),
         exec_id: exec_id.to_owned(),
     }
@@ -87,7 +88,7 @@ impl Bound {
         let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         tracing::info!(target: "gantry::trace", layer = "supervisor", took_us, "shim started id={}", entry.id);
         let stdio = &request.stdio;
-        let message = m::CreateRequest {
+        let message = m::CreateTaskRequest {
             id: entry.id.clone(),
             bundle: bundle.path.to_string_lossy().into_owned(),
             rootfs: request
@@ -95,7 +96,7 @@ impl Bound {
                 .iter()
                 .cloned()
                 .map(|mount| m::Mount {
-                    kind: mount.kind,
+                    r#type: mount.kind,
                     source: mount.source,
                     target: mount.target,
                     options: mount.options,
@@ -106,8 +107,9 @@ impl Bound {
             stdout: stdio.stdout.clone(),
             stderr: stdio.stderr.clone(),
             options: options.map(to_any),
+            ..Default::default()
         };
-        let answer: m::PidResponse = shim.call("Create", &message, CREATE).await.map_err(|error| {
+        let answer: m::CreateTaskResponse = shim.call("Create", &message, CREATE).await.map_err(|error| {
             Error::new(
                 error.kind(),
                 format!("failed to create shim task: {}", error.message()),
@@ -238,7 +240,7 @@ impl Api for Bound {
     }
 
     async fn start(&self, id: &str, exec_id: &str) -> Result<u32> {
-        let answer: m::PidResponse = self.shim(id)?.call("Start", &named(id, exec_id), RUNTIME).await?;
+        let answer: m::StartResponse = self.shim(id)?.call("Start", &named(id, exec_id), RUNTIME).await?;
         Ok(answer.pid)
     }
 
@@ -319,13 +321,13 @@ impl Api for Bound {
             all,
         };
         self.shim(id)?
-            .call::<m::Empty>("Kill", &request, RUNTIME)
+            .call::<()>("Kill", &request, RUNTIME)
             .await
             .map(drop)
     }
 
     async fn exec(&self, request: ExecTask) -> Result<()> {
-        let message = m::ExecRequest {
+        let message = m::ExecProcessRequest {
             id: request.container_id.clone(),
             exec_id: request.exec_id,
             terminal: request.stdio.terminal,
@@ -335,20 +337,20 @@ impl Api for Bound {
             spec: Some(to_any(request.spec)),
         };
         self.shim(&request.container_id)?
-            .call::<m::Empty>("Exec", &message, QUICK)
+            .call::<()>("Exec", &message, QUICK)
             .await
             .map(drop)
     }
 
     async fn resize_pty(&self, id: &str, exec_id: &str, width: u32, height: u32) -> Result<()> {
-        let request = m::ResizeRequest {
+        let request = m::ResizePtyRequest {
             id: id.to_owned(),
             exec_id: exec_id.to_owned(),
             width,
             height,
         };
         self.shim(id)?
-            .call::<m::Empty>("ResizePty", &request, QUICK)
+            .call::<()>("ResizePty", &request, QUICK)
             .await
             .map(drop)
     }
@@ -360,21 +362,21 @@ impl Api for Bound {
             stdin: true,
         };
         self.shim(id)?
-            .call::<m::Empty>("CloseIO", &request, QUICK)
+            .call::<()>("CloseIO", &request, QUICK)
             .await
             .map(drop)
     }
 
     async fn pause(&self, id: &str) -> Result<()> {
         self.shim(id)?
-            .call::<m::Empty>("Pause", &named(id, ""), RUNTIME)
+            .call::<()>("Pause", &named(id, ""), RUNTIME)
             .await
             .map(drop)
     }
 
     async fn resume(&self, id: &str) -> Result<()> {
         self.shim(id)?
-            .call::<m::Empty>("Resume", &named(id, ""), RUNTIME)
+            .call::<()>("Resume", &named(id, ""), RUNTIME)
             .await
             .map(drop)
     }
@@ -385,12 +387,13 @@ impl Api for Bound {
     }
 
     async fn update(&self, id: &str, resources: Any) -> Result<()> {
-        let request = m::UpdateRequest {
+        let request = m::UpdateTaskRequest {
             id: id.to_owned(),
             resources: Some(to_any(resources)),
+            ..Default::default()
         };
         self.shim(id)?
-            .call::<m::Empty>("Update", &request, RUNTIME)
+            .call::<()>("Update", &request, RUNTIME)
             .await
             .map(drop)
     }

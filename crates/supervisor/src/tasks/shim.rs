@@ -296,7 +296,7 @@ impl Shim {
 
     /// Waits for a process to end, for as long as it takes.
     pub(crate) async fn wait(&self, id: &str, exec_id: &str) -> Result<m::WaitResponse> {
-        let request = m::ProcessRequest {
+        let request = m::WaitRequest {
             id: id.to_owned(),
             exec_id: exec_id.to_owned(),
         };
@@ -305,7 +305,7 @@ impl Shim {
 
     /// Where a process stands.
     pub(crate) async fn state(&self, id: &str, exec_id: &str) -> Result<m::StateResponse> {
-        let request = m::ProcessRequest {
+        let request = m::StateRequest {
             id: id.to_owned(),
             exec_id: exec_id.to_owned(),
         };
@@ -323,7 +323,7 @@ impl Shim {
             id: id.to_owned(),
             now: true,
         };
-        let _: Result<m::Empty> = self.call("Shutdown", &request, SHUTDOWN).await;
+        let _: Result<()> = self.call("Shutdown", &request, SHUTDOWN).await;
         let _ = tokio::time::timeout(SHUTDOWN, self.closed()).await;
     }
 
@@ -334,7 +334,7 @@ impl Shim {
             now: false,
         };
         // It may close the connection before it answers.
-        let _: Result<m::Empty> = self.call("Shutdown", &request, SHUTDOWN).await;
+        let _: Result<()> = self.call("Shutdown", &request, SHUTDOWN).await;
         let _ = tokio::time::timeout(SHUTDOWN, self.closed()).await;
     }
 }
