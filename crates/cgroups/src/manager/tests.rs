@@ -151,3 +151,51 @@ fn a_limit_without_a_controller_is_named() {
         assert!(matches!(error, Err(Error::NoController { .. })));
     }
 }
+
+/// Version 2's own files are there on every machine that has its hierarchy, with controllers or without.
+#[test]
+fn version_2_does_the_same() {
+    let mount = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(PathBuf::from);
+    let Some(mount) = mount
+        .into_iter()
+        .find(|mount| mount.join("cgroup.controllers").exists())
+    else {
+        return;
+    };
+    let hierarchies = vec![crate::Hierarchy {
+        controllers: Vec::new(),
+        mount,
+        own: PathBuf::new(),
+    }];
+    let layout = Layout {
+        version: Version::V2,
+        hierarchies,
+    };
+    let path = format!("/gantry-unit-{}-v2/c", std::process::id());
+    let manager = Manager::in_layout(layout, Some(&path), "unused").unwrap();
+    manager.create().unwrap();
+    assert!(manager.unified().unwrap().is_some());
+    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    manager.add(child.id() as Pid).unwrap();
+    assert_eq!(manager.pids().unwrap(), [child.id() as Pid]);
+    let said = inside(&manager.entrance().unwrap(), "grep ^0: /proc/self/cgroup");
+    assert_eq!(
+        String::from_utf8(said.stdout).unwrap().trim(),
+        format!("0::{path}")
+    );
+    manager.freeze().unwrap();
+    assert_eq!(manager.freezer_state().unwrap(), Some(FreezerState::Frozen));
+    manager.thaw().unwrap();
+    assert_eq!(manager.freezer_state().unwrap(), Some(FreezerState::Thawed));
+    let available = fs::read_to_string(manager.folders[0].join("cgroup.controllers")).unwrap();
+    let limits: LinuxResources = serde_json::from_str(r#"{"memory":{"limit":67108864}}"#).unwrap();
+    match available.split_whitespace().any(|name| name == "memory") {
+        true => manager.set(&limits).unwrap(),
+        false => assert!(matches!(manager.set(&limits), Err(Error::NoController { .. }))),
+    }
+    manager.freeze().unwrap();
+    manager.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
+    clean(&manager);
+    assert!(!manager.exists());
+}
