@@ -1,0 +1,151 @@
+//! Layers made into snapshots: each on the one below, named by the chain of what it holds.
+
+use gantry_errdefs::{Error, Kind};
+use gantry_oci::image::{ImageConfig, Manifest};
+use gantry_oci::{Descriptor, Digest};
+use gantry_supervisor_core::Labels;
+use gantry_supervisor_core::image::Descriptor as CoreDescriptor;
+use sha2::{Digest as _, Sha256};
+
+use super::ResolvedImage;
+use crate::{Engine, Result, fail, names};
+
+/// The names of the snapshots of a stack of layers, the lowest first.
+pub(crate) fn chain_ids(diff_ids: &[Digest]) -> Vec<String> {
+    let mut chain: Vec<String> = Vec::new();
+    for diff_id in diff_ids {
+        chain.push(match chain.last() {
+            None => diff_id.to_string(),
+            Some(below) => sha256(format!("{below} {diff_id}").as_bytes()),
+        });
+    }
+    chain
+}
+
+/// A digest in its usual form.
+pub(super) fn sha256(data: &[u8]) -> String {
+    let hex: String = Sha256::digest(data)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("sha256:{hex}")
+}
+
+/// A descriptor as the supervisor's services have it.
+pub(super) fn core(descriptor: &Descriptor) -> CoreDescriptor {
+    CoreDescriptor {
+        media_type: descriptor.media_type.clone(),
+        digest: descriptor.digest.to_string(),
+        size: descriptor.size,
+        annotations: Labels::new(),
+    }
+}
+
+/// The layers with their chain, checked to be as many as the configuration says.
+pub(super) fn layers(manifest: &Manifest, config: &ImageConfig) -> Result<Vec<(Descriptor, Digest, String)>> {
+    let diff_ids = &config.rootfs.diff_ids;
+    if diff_ids.len() != manifest.layers.len() {
+        return Err(Error::invalid(format!(
+            "mismatched image rootfs and manifest layers: {} diff ids, {} layers",
+            diff_ids.len(),
+            manifest.layers.len()
+        )));
+    }
+    let chain = chain_ids(diff_ids);
+    Ok(manifest
+        .layers
+        .iter()
+        .cloned()
+        .zip(diff_ids.iter().cloned())
+        .zip(chain)
+        .map(|((l, d), c)| (l, d, c))
+        .collect())
+}
+
+impl Engine {
+    /// Makes one layer a snapshot, if it is none yet. What is not what the configuration says is thrown away.
+    pub(super) async fn unpack_layer(
+        &self,
+        layer: &Descriptor,
+        diff_id: &Digest,
+        chain: &str,
+        parent: &str,
+    ) -> Result<()> {
+        let snapshots = &self.services.snapshots;
+        if snapshots.stat("", chain).await.is_ok() {
+            return Ok(());
+        }
+        let key = format!("extract-{} {chain}", &names::new_id()?[..12]);
+        // An image that is unpacked is kept by its name; nothing is collected behind our back.
+        let labels: Labels = [("containerd.io/gc.root".to_owned(), "true".to_owned())].into();
+        let mounts = snapshots
+            .prepare("", &key, parent, labels.clone())
+            .await
+            .map_err(fail::flat)?;
+        let applied = async {
+            let applied = self
+                .services
+                .diff
+                .apply(&core(layer), &mounts)
+                .await
+                .map_err(fail::flat)?;
+            if applied.digest != diff_id.to_string() {
+                return Err(Error::new(
+                    Kind::DataLoss,
+                    format!(
+                        "wrong diff id calculated on extraction \"{}\", expected \"{diff_id}\" for layer {}",
+                        applied.digest, layer.digest
+                    ),
+                ));
+            }
+            match snapshots.commit("", chain, &key, labels).await {
+                // Somebody else was as fast.
+                Err(error) if error.kind() == Kind::AlreadyExists => {
+                    let _ = snapshots.remove("", &key).await;
+                    Ok(())
+                }
+                other => other.map_err(fail::flat),
+            }
+        };
+        let done = applied.await;
+        if done.is_err()
+            && let Err(error) = snapshots.remove("", &key).await
+        {
+            tracing::warn!(key, "failed to remove a half-made snapshot: {}", error.chain());
+        }
+        done
+    }
+
+    /// Makes all of an image's layers snapshots.
+    pub(crate) async fn image_ensure_unpacked(&self, image: &ResolvedImage) -> Result<()> {
+        if image.chain_id.is_empty() || self.services.snapshots.stat("", &image.chain_id).await.is_ok() {
+            return Ok(());
+        }
+        let Some(manifest) = &image.manifest else {
+            return Ok(());
+        };
+        let mut parent = String::new();
+        for (layer, diff_id, chain) in layers(manifest, &image.config)? {
+            self.unpack_layer(&layer, &diff_id, &chain, &parent).await?;
+            parent = chain;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chains_are_made_of_what_is_below() {
+        let ids: Vec<Digest> = ["a", "b"]
+            .iter()
+            .map(|c| format!("sha256:{}", c.repeat(64)).parse().unwrap())
+            .collect();
+        let chain = chain_ids(&ids);
+        assert_eq!(chain[0], ids[0].to_string());
+        assert_eq!(chain[1], sha256(format!("{} {}", ids[0], ids[1]).as_bytes()));
+        assert!(chain_ids(&[]).is_empty());
+    }
+}
