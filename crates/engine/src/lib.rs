@@ -13,7 +13,6 @@ mod options;
 mod record;
 mod spec;
 mod system;
-mod unbuilt;
 mod user;
 
 pub use container::{Attach, ExecAttach, Logs, Wait};

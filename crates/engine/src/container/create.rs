@@ -174,29 +174,11 @@ fn judge(host: &mut HostConfig) -> Result<Vec<String>> {
             "can't create 'AutoRemove' container with restart policy",
         ));
     }
-    match host.restart_policy.name.as_str() {
-        "" => host.restart_policy.name = "no".to_owned(),
-        "no" | "always" | "unless-stopped" | "on-failure" => {}
-        other => {
-            return Err(Error::invalid(format!(
-                "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
-            )));
-        }
+    if host.restart_policy.name.is_empty() {
+        host.restart_policy.name = "no".to_owned();
     }
-    if host.memory != 0 && host.memory < 6 << 20 {
-        return Err(Error::invalid("Minimum memory limit allowed is 6MB"));
-    }
-    if host.memory_swap > 0 && host.memory_swap < host.memory {
-        return Err(Error::invalid(
-            "Minimum memoryswap limit should be larger than memory limit, see usage",
-        ));
-    }
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from) as i64;
-    if host.nano_cpus < 0 || host.nano_cpus > cpus * 1_000_000_000 {
-        return Err(Error::invalid(format!(
-            "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
-        )));
-    }
+    judge_restart(host)?;
+    judge_limits(host)?;
     if host.log_config.r#type.is_empty() {
         host.log_config.r#type = "json-file".to_owned();
     }
@@ -214,15 +196,76 @@ fn judge(host: &mut HostConfig) -> Result<Vec<String>> {
             )));
         }
     }
-    let warnings = match host.network_mode.as_str() {
-        "default" => vec![
-            "This engine has no bridge network yet: the container has the loopback interface only".to_owned(),
-        ],
-        _ => Vec::new(),
-    };
-    // Said once, by `info`: a warning with every `run` would be noise.
-    drop(warnings);
     Ok(Vec::new())
+}
+
+/// Refuses a restart policy that is none.
+pub(super) fn judge_restart(host: &HostConfig) -> Result<()> {
+    let policy = &host.restart_policy;
+    let refused = |why: String| Err(Error::invalid(format!("invalid restart policy: {why}")));
+    match policy.name.as_str() {
+        "" | "no" | "always" | "unless-stopped" if policy.maximum_retry_count > 0 => {
+            refused("maximum retry count can only be used with 'on-failure'".to_owned())
+        }
+        "on-failure" if policy.maximum_retry_count < 0 => {
+            refused("maximum retry count cannot be negative".to_owned())
+        }
+        "" | "no" | "always" | "unless-stopped" | "on-failure" => Ok(()),
+        other => refused(format!(
+            "unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        )),
+    }
+}
+
+/// Refuses limits that no container can have.
+pub(super) fn judge_limits(host: &HostConfig) -> Result<()> {
+    let refused = |why: &str| Err(Error::invalid(why));
+    if host.memory != 0 && host.memory < 6 << 20 {
+        return refused("Minimum memory limit allowed is 6MB");
+    }
+    if host.memory_swap > 0 && host.memory == 0 {
+        return refused("You should always set the Memory limit when using Memoryswap limit, see usage");
+    }
+    if host.memory_swap > 0 && host.memory_swap < host.memory {
+        return refused("Minimum memoryswap limit should be larger than memory limit, see usage");
+    }
+    if host.memory_reservation != 0 && host.memory_reservation < 6 << 20 {
+        return refused("Minimum memory reservation allowed is 6MB");
+    }
+    if host.memory > 0 && host.memory_reservation > host.memory {
+        return refused("Minimum memory limit can not be less than memory reservation limit, see usage");
+    }
+    if let Some(swappiness) = host.memory_swappiness
+        && !(-1..=100).contains(&swappiness)
+    {
+        return Err(Error::invalid(format!(
+            "invalid value: {swappiness}, valid memory swappiness range is 0-100"
+        )));
+    }
+    if host.nano_cpus > 0 && host.cpu_period > 0 {
+        return refused("Conflicting options: Nano CPUs and CPU Period cannot both be set");
+    }
+    if host.nano_cpus > 0 && host.cpu_quota > 0 {
+        return refused("Conflicting options: Nano CPUs and CPU Quota cannot both be set");
+    }
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from) as i64;
+    if host.nano_cpus < 0 || host.nano_cpus > cpus * 1_000_000_000 {
+        return Err(Error::invalid(format!(
+            "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+        )));
+    }
+    if host.cpu_period != 0 && !(1_000..=1_000_000).contains(&host.cpu_period) {
+        return refused(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
+        );
+    }
+    if host.cpu_quota > 0 && host.cpu_quota < 1_000 {
+        return refused("CPU cfs quota can not be less than 1ms (i.e. 1000)");
+    }
+    if host.blkio_weight != 0 && !(10..=1000).contains(&host.blkio_weight) {
+        return refused("Range of blkio weight is from 10 to 1000");
+    }
+    Ok(())
 }
 
 /// The request's configuration with the image's where it says nothing.

@@ -9,7 +9,10 @@ mod logs;
 mod remove;
 mod start;
 pub(crate) mod state;
+mod stats;
 mod stop;
+mod top;
+mod update;
 mod wait;
 pub(crate) mod watch;
 

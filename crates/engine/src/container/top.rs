@@ -19,18 +19,30 @@ impl Engine {
         let args: Vec<&str> = ps_args.split(' ').filter(|arg| !arg.is_empty()).collect();
         let list = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         // Only those processes if `ps` lets us; with an option that also selects it does not.
-        let narrow = Command::new("ps").args(&args).arg(format!("-q{list}")).output().await;
+        let narrow = Command::new("ps")
+            .args(&args)
+            .arg(format!("-q{list}"))
+            .output()
+            .await;
         let output = match narrow {
             Ok(output) if output.status.success() => output,
-            _ => Command::new("ps").args(&args).output().await.map_err(|e| match e.kind() {
-                std::io::ErrorKind::NotFound => Error::internal("ps: exec: \"ps\": executable file not found in $PATH"),
-                _ => Error::internal(format!("ps: {e}")),
-            })?,
+            _ => Command::new("ps")
+                .args(&args)
+                .output()
+                .await
+                .map_err(|e| match e.kind() {
+                    std::io::ErrorKind::NotFound => {
+                        Error::internal("ps: exec: \"ps\": executable file not found in $PATH")
+                    }
+                    _ => Error::internal(format!("ps: {e}")),
+                })?,
         };
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let line = said.lines().next().filter(|line| !line.is_empty());
-            return Err(Error::internal(line.map_or_else(|| format!("ps: {}", output.status), str::to_owned)));
+            return Err(Error::internal(
+                line.map_or_else(|| format!("ps: {}", output.status), str::to_owned),
+            ));
         }
         let top = parse(&String::from_utf8_lossy(&output.stdout), &pids)?;
         self.tell(&record, "top", &[]);
@@ -54,8 +66,12 @@ fn judge(ps_args: &str) -> Result<()> {
 /// The table of those lines that are about one of `pids`.
 fn parse(output: &str, pids: &[u32]) -> Result<TopResponse> {
     let mut lines = output.lines();
-    let titles: Vec<String> =
-        lines.next().unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect();
+    let titles: Vec<String> = lines
+        .next()
+        .unwrap_or_default()
+        .split_ascii_whitespace()
+        .map(str::to_owned)
+        .collect();
     let column = titles
         .iter()
         .position(|title| title == "PID")
@@ -67,13 +83,18 @@ fn parse(output: &str, pids: &[u32]) -> Result<TopResponse> {
         let pid = fields.get(column).copied().unwrap_or_default();
         // With `m`, a process's threads follow it without its pid.
         if pid != "-" {
-            let number: u32 =
-                pid.parse().map_err(|e| Error::internal(format!("Unexpected pid '{pid}': {e}")))?;
+            let number: u32 = pid
+                .parse()
+                .map_err(|e| Error::internal(format!("Unexpected pid '{pid}': {e}")))?;
             ours = pids.contains(&number);
         }
         if ours {
             let last = titles.len() - 1;
-            let mut row: Vec<String> = fields.iter().take(last).map(|field| (*field).to_owned()).collect();
+            let mut row: Vec<String> = fields
+                .iter()
+                .take(last)
+                .map(|field| (*field).to_owned())
+                .collect();
             row.push(fields.get(last..).unwrap_or_default().join(" "));
             processes.push(row);
         }
@@ -91,7 +112,10 @@ mod tests {
         let top = parse(output, &[7]).unwrap();
         assert_eq!(top.titles, ["PID", "COMMAND"]);
         assert_eq!(top.processes, [vec!["7", "a b"], vec!["-", "x"]]);
-        assert_eq!(parse("A B\n", &[1]).unwrap_err().to_string(), "Couldn't find PID field in ps output");
+        assert_eq!(
+            parse("A B\n", &[1]).unwrap_err().to_string(),
+            "Couldn't find PID field in ps output"
+        );
         assert!(parse("PID\nx\n", &[1]).is_err());
     }
 

@@ -27,8 +27,12 @@ impl Engine {
         judge_limits(&host)?;
         let limits = spec::limits(&host);
         if record.state.status.is_running() && limits != spec::limits(&record.host) {
-            let value = serde_json::to_vec(&limits).map_err(|e| Error::internal(format!("encode limits: {e}")))?;
-            let resources = Any { type_url: RESOURCES_TYPE.to_owned(), value };
+            let value =
+                serde_json::to_vec(&limits).map_err(|e| Error::internal(format!("encode limits: {e}")))?;
+            let resources = Any {
+                type_url: RESOURCES_TYPE.to_owned(),
+                value,
+            };
             let updated = self.services.tasks.update(&record.id, resources).await;
             updated.map_err(|e| Error::new(e.kind(), cannot(fail::flat(e).chain())))?;
         }
@@ -42,19 +46,29 @@ impl Engine {
 fn merged(old: &HostConfig, update: &UpdateConfig) -> Result<HostConfig> {
     let conflict = |message: &str| Err(Error::failed_precondition(message));
     if update.nano_cpus > 0 && old.cpu_period > 0 {
-        return conflict("Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set");
+        return conflict(
+            "Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set",
+        );
     }
     if update.nano_cpus > 0 && old.cpu_quota > 0 {
-        return conflict("Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set");
+        return conflict(
+            "Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set",
+        );
     }
     if update.cpu_period > 0 && old.nano_cpus > 0 {
-        return conflict("Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set");
+        return conflict(
+            "Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set",
+        );
     }
     if update.cpu_quota > 0 && old.nano_cpus > 0 {
         return conflict("Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set");
     }
     // A container without limits has a swap limit of zero: Docker refuses that too, and says how to do it.
-    if update.memory != 0 && update.memory_swap == 0 && update.memory > old.memory_swap && old.memory_swap != -1 {
+    if update.memory != 0
+        && update.memory_swap == 0
+        && update.memory > old.memory_swap
+        && old.memory_swap != -1
+    {
         return conflict(
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
         );
@@ -78,9 +92,10 @@ fn merged(old: &HostConfig, update: &UpdateConfig) -> Result<HostConfig> {
             *to = from;
         }
     }
-    for (to, from) in
-        [(&mut host.cpuset_cpus, &update.cpuset_cpus), (&mut host.cpuset_mems, &update.cpuset_mems)]
-    {
+    for (to, from) in [
+        (&mut host.cpuset_cpus, &update.cpuset_cpus),
+        (&mut host.cpuset_mems, &update.cpuset_mems),
+    ] {
         if !from.is_empty() {
             to.clone_from(from);
         }
@@ -90,7 +105,9 @@ fn merged(old: &HostConfig, update: &UpdateConfig) -> Result<HostConfig> {
     }
     if !update.restart_policy.name.is_empty() {
         if host.auto_remove && update.restart_policy.name != "no" {
-            return conflict("Restart policy cannot be updated because AutoRemove is enabled for the container");
+            return conflict(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container",
+            );
         }
         host.restart_policy.clone_from(&update.restart_policy);
     }
@@ -107,16 +124,29 @@ mod tests {
 
     #[test]
     fn what_is_not_said_stays() {
-        let old = HostConfig { memory: 1 << 20, memory_swap: 2 << 20, cpu_shares: 5, ..HostConfig::default() };
+        let old = HostConfig {
+            memory: 1 << 20,
+            memory_swap: 2 << 20,
+            cpu_shares: 5,
+            ..HostConfig::default()
+        };
         let new = merged(&old, &update(r#"{"CpuShares":7,"PidsLimit":9}"#)).unwrap();
-        assert_eq!((new.memory, new.memory_swap, new.cpu_shares, new.pids_limit), (1 << 20, 2 << 20, 7, Some(9)));
+        assert_eq!(
+            (new.memory, new.memory_swap, new.cpu_shares, new.pids_limit),
+            (1 << 20, 2 << 20, 7, Some(9))
+        );
         let new = merged(&old, &update(r#"{"RestartPolicy":{"Name":"always"}}"#)).unwrap();
         assert_eq!((new.restart_policy.name.as_str(), new.cpu_shares), ("always", 5));
     }
 
     #[test]
     fn what_does_not_go_together_is_refused() {
-        let old = HostConfig { nano_cpus: 1, auto_remove: true, memory_swap: 8, ..HostConfig::default() };
+        let old = HostConfig {
+            nano_cpus: 1,
+            auto_remove: true,
+            memory_swap: 8,
+            ..HostConfig::default()
+        };
         let refused = |json: &str| merged(&old, &update(json)).unwrap_err().to_string();
         assert!(refused(r#"{"CpuPeriod":1}"#).contains("CPU Period cannot be updated"));
         assert!(refused(r#"{"CpuQuota":1}"#).contains("CPU Quota cannot be updated"));

@@ -8,7 +8,7 @@ mod resources;
 pub(crate) use caps::effective as capabilities;
 pub(crate) use mounts::plan as plan_mounts;
 pub(crate) use process::exec_process;
-pub(crate) use resources::describe as describe_device;
+pub(crate) use resources::{describe as describe_device, limits};
 
 use gantry_errdefs::Error;
 use gantry_oci::runtime::{Linux, LinuxNamespace, LinuxNamespaceType as Ns, LinuxSeccomp, Root, Spec};
@@ -98,7 +98,7 @@ pub(crate) fn make(record: &record::Container, facts: &Facts) -> Result<Spec, Er
     add(Ns::Pid, &host.pid_mode);
     add(Ns::Ipc, &host.ipc_mode);
     let cgroupns = match host.cgroupns_mode.as_str() {
-        "" if facts.unified && !host.privileged => "private",
+        "" if facts.unified => "private",
         "" => "host",
         mode => mode,
     };
@@ -113,7 +113,7 @@ pub(crate) fn make(record: &record::Container, facts: &Facts) -> Result<Spec, Er
     let linux = Linux {
         namespaces,
         cgroups_path: format!("{}/{}", facts.cgroup_parent.trim_end_matches('/'), record.id),
-        resources: Some(resources::make(host, &facts.devices)?),
+        resources: Some(resources::make(host)?),
         devices: resources::devices(host, &facts.devices)?,
         masked_paths: paths(&host.masked_paths, MASKED),
         readonly_paths: paths(&host.readonly_paths, READ_ONLY),

@@ -8,8 +8,8 @@ use gantry_oci::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxDevice, LinuxDeviceCgroup, LinuxMemory, LinuxPids, LinuxResources,
 };
 
-/// The limits.
-pub(super) fn make(host: &HostConfig, all: &[LinuxDevice]) -> Result<LinuxResources, Error> {
+/// The limits, without a word on devices: what can be changed while a container runs.
+pub(crate) fn limits(host: &HostConfig) -> LinuxResources {
     let set = |value: i64| (value != 0).then_some(value);
     let unsigned = |value: i64| u64::try_from(value).ok().filter(|value| *value != 0);
     let (quota, period) = match host.nano_cpus {
@@ -40,6 +40,23 @@ pub(super) fn make(host: &HostConfig, all: &[LinuxDevice]) -> Result<LinuxResour
         mems: host.cpuset_mems.clone(),
         ..LinuxCpu::default()
     };
+    LinuxResources {
+        memory: (memory != LinuxMemory::default()).then_some(memory),
+        cpu: (cpu != LinuxCpu::default()).then_some(cpu),
+        pids: host
+            .pids_limit
+            .filter(|limit| *limit != 0)
+            .map(|limit| LinuxPids { limit: Some(limit) }),
+        block_io: (host.blkio_weight != 0).then(|| LinuxBlockIo {
+            weight: Some(host.blkio_weight),
+            ..LinuxBlockIo::default()
+        }),
+        ..LinuxResources::default()
+    }
+}
+
+/// The limits and the rules on devices.
+pub(super) fn make(host: &HostConfig) -> Result<LinuxResources, Error> {
     let mut rules = vec![LinuxDeviceCgroup {
         allow: host.privileged,
         access: "rwm".to_owned(),
@@ -63,20 +80,39 @@ pub(super) fn make(host: &HostConfig, all: &[LinuxDevice]) -> Result<LinuxResour
             }
         }
     }
-    let _ = all;
+    for rule in &host.device_cgroup_rules {
+        rules.push(device_rule(rule)?);
+    }
     Ok(LinuxResources {
         devices: rules,
-        memory: (memory != LinuxMemory::default()).then_some(memory),
-        cpu: (cpu != LinuxCpu::default()).then_some(cpu),
-        pids: host
-            .pids_limit
-            .filter(|limit| *limit != 0)
-            .map(|limit| LinuxPids { limit: Some(limit) }),
-        block_io: (host.blkio_weight != 0).then(|| LinuxBlockIo {
-            weight: Some(host.blkio_weight),
-            ..LinuxBlockIo::default()
-        }),
-        ..LinuxResources::default()
+        ..limits(host)
+    })
+}
+
+/// One `--device-cgroup-rule`: `c 1:3 rwm`, with `*` for any number.
+fn device_rule(text: &str) -> Result<LinuxDeviceCgroup, Error> {
+    let invalid = || Error::invalid(format!("invalid device cgroup rule format: '{text}'"));
+    let words: Vec<&str> = text.split(' ').collect();
+    let [typ @ ("a" | "b" | "c"), numbers, access] = words[..] else {
+        return Err(invalid());
+    };
+    let (major, minor) = numbers.split_once(':').ok_or_else(invalid)?;
+    let number = |text: &str| match text {
+        "*" => Ok(Some(-1)),
+        digits => digits
+            .parse::<u32>()
+            .map(|number| Some(i64::from(number)))
+            .map_err(|_| invalid()),
+    };
+    if access.is_empty() || access.len() > 3 || !access.bytes().all(|b| matches!(b, b'r' | b'w' | b'm')) {
+        return Err(invalid());
+    }
+    Ok(LinuxDeviceCgroup {
+        allow: true,
+        typ: typ.to_owned(),
+        major: number(major)?,
+        minor: number(minor)?,
+        access: access.to_owned(),
     })
 }
 

@@ -213,14 +213,17 @@ struct Pids {
 
 /// The statistics of one sample, without times and names.
 pub(super) fn read(metrics: &Any, host: Host) -> Result<Stats, Error> {
-    let undecodable = |e: prost::DecodeError| Error::internal(format!("failed to decode the metrics of a task: {e}"));
+    let undecodable =
+        |e: prost::DecodeError| Error::internal(format!("failed to decode the metrics of a task: {e}"));
     match metrics.type_url.rsplit('/').next().unwrap_or_default() {
-        "io.containerd.cgroups.v1.Metrics" => {
-            Ok(of_v1(v1::Metrics::decode(metrics.value.as_slice()).map_err(undecodable)?, host))
-        }
-        "io.containerd.cgroups.v2.Metrics" => {
-            Ok(of_v2(v2::Metrics::decode(metrics.value.as_slice()).map_err(undecodable)?, host))
-        }
+        "io.containerd.cgroups.v1.Metrics" => Ok(of_v1(
+            v1::Metrics::decode(metrics.value.as_slice()).map_err(undecodable)?,
+            host,
+        )),
+        "io.containerd.cgroups.v2.Metrics" => Ok(of_v2(
+            v2::Metrics::decode(metrics.value.as_slice()).map_err(undecodable)?,
+            host,
+        )),
         other => Err(Error::internal(format!("metrics of an unknown type {other:?}"))),
     }
 }
@@ -229,16 +232,26 @@ fn pids(pids: Option<Pids>) -> PidsStats {
     let pids = pids.unwrap_or_default();
     // Without a limit Docker shows the largest number.
     let limit = if pids.limit == 0 { u64::MAX } else { pids.limit };
-    PidsStats { current: pids.current, limit }
+    PidsStats {
+        current: pids.current,
+        limit,
+    }
 }
 
 fn map(pairs: &[(&str, u64)]) -> Map<u64> {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect()
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), *value))
+        .collect()
 }
 
 /// A limit as large as the machine's memory, or larger, is none: then the machine's memory is what there is.
 fn limit(limit: u64, host: Host) -> u64 {
-    if limit == 0 || (host.memory != 0 && limit > host.memory) { host.memory } else { limit }
+    if limit == 0 || (host.memory != 0 && limit > host.memory) {
+        host.memory
+    } else {
+        limit
+    }
 }
 
 fn of_v1(metrics: v1::Metrics, host: Host) -> Stats {
@@ -248,7 +261,12 @@ fn of_v1(metrics: v1::Metrics, host: Host) -> Stats {
     let entry = memory.usage.clone().unwrap_or_default();
     let blkio = metrics.blkio.unwrap_or_default();
     let entries = |list: Vec<v1::BlkioEntry>| {
-        let one = |e: v1::BlkioEntry| BlkioEntry { major: e.major, minor: e.minor, op: e.op, value: e.value };
+        let one = |e: v1::BlkioEntry| BlkioEntry {
+            major: e.major,
+            minor: e.minor,
+            op: e.op,
+            value: e.value,
+        };
         list.into_iter().map(one).collect()
     };
     Stats {
@@ -303,7 +321,12 @@ fn of_v2(metrics: v2::Metrics, host: Host) -> Stats {
     let memory = metrics.memory.unwrap_or_default();
     let io = metrics.io.unwrap_or_default();
     let entries = io.usage.iter().flat_map(|e| {
-        let one = |op: &str, value| BlkioEntry { major: e.major, minor: e.minor, op: op.to_owned(), value };
+        let one = |op: &str, value| BlkioEntry {
+            major: e.major,
+            minor: e.minor,
+            op: op.to_owned(),
+            value,
+        };
         [one("read", e.rbytes), one("write", e.wbytes)]
     });
     let nanoseconds = |microseconds: u64| microseconds.saturating_mul(1000);
@@ -343,7 +366,10 @@ fn of_v2(metrics: v2::Metrics, host: Host) -> Stats {
             ]),
             ..MemoryStats::default()
         },
-        blkio_stats: BlkioStats { io_service_bytes_recursive: entries.collect(), ..BlkioStats::default() },
+        blkio_stats: BlkioStats {
+            io_service_bytes_recursive: entries.collect(),
+            ..BlkioStats::default()
+        },
         ..Stats::default()
     }
 }
@@ -352,30 +378,62 @@ fn of_v2(metrics: v2::Metrics, host: Host) -> Stats {
 mod tests {
     use super::*;
 
-    const HOST: Host = Host { cpu_time: 9, cpus: 2, memory: 1 << 30 };
+    const HOST: Host = Host {
+        cpu_time: 9,
+        cpus: 2,
+        memory: 1 << 30,
+    };
 
     fn any(version: &str, value: Vec<u8>) -> Any {
-        Any { type_url: format!("io.containerd.cgroups.{version}.Metrics"), value }
+        Any {
+            type_url: format!("io.containerd.cgroups.{version}.Metrics"),
+            value,
+        }
     }
 
     #[test]
     fn both_versions_are_read() {
-        let entry = v1::Entry { limit: u64::MAX >> 1, usage: 7, ..v1::Entry::default() };
+        let entry = v1::Entry {
+            limit: u64::MAX >> 1,
+            usage: 7,
+            ..v1::Entry::default()
+        };
         let old = v1::Metrics {
             pids: Some(Pids { current: 3, limit: 0 }),
-            memory: Some(v1::Memory { total_inactive_file: 2, usage: Some(entry), ..v1::Memory::default() }),
+            memory: Some(v1::Memory {
+                total_inactive_file: 2,
+                usage: Some(entry),
+                ..v1::Memory::default()
+            }),
             ..v1::Metrics::default()
         };
         let stats = read(&any("v1", old.encode_to_vec()), HOST).unwrap();
         assert_eq!((stats.pids_stats.current, stats.pids_stats.limit), (3, u64::MAX));
         assert_eq!((stats.memory_stats.usage, stats.memory_stats.limit), (7, 1 << 30));
         assert_eq!(stats.memory_stats.stats["total_inactive_file"], 2);
-        assert_eq!((stats.cpu_stats.system_cpu_usage, stats.cpu_stats.online_cpus), (9, 2));
+        assert_eq!(
+            (stats.cpu_stats.system_cpu_usage, stats.cpu_stats.online_cpus),
+            (9, 2)
+        );
 
         let new = v2::Metrics {
-            cpu: Some(v2::Cpu { usage_usec: 5, ..v2::Cpu::default() }),
-            memory: Some(v2::Memory { usage: 7, usage_limit: 8, inactive_file: 1, ..v2::Memory::default() }),
-            io: Some(v2::Io { usage: vec![v2::IoEntry { major: 8, rbytes: 4, ..v2::IoEntry::default() }] }),
+            cpu: Some(v2::Cpu {
+                usage_usec: 5,
+                ..v2::Cpu::default()
+            }),
+            memory: Some(v2::Memory {
+                usage: 7,
+                usage_limit: 8,
+                inactive_file: 1,
+                ..v2::Memory::default()
+            }),
+            io: Some(v2::Io {
+                usage: vec![v2::IoEntry {
+                    major: 8,
+                    rbytes: 4,
+                    ..v2::IoEntry::default()
+                }],
+            }),
             ..v2::Metrics::default()
         };
         let stats = read(&any("v2", new.encode_to_vec()), HOST).unwrap();

@@ -5,8 +5,8 @@ mod metrics;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{self, BoxStream};
 use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use gantry_api_types::container::{NetworkStats, Stats};
 use gantry_api_types::{Map, ZERO_TIME};
 use gantry_supervisor_core::Time;
@@ -73,8 +73,12 @@ impl Engine {
             return idle();
         }
         // It may end meanwhile, or the supervisor be away: nothing is known then.
-        let Ok(any) = self.services.tasks.metrics(&record.id).await else { return idle() };
-        let Ok(mut stats) = metrics::read(&any, host()) else { return idle() };
+        let Ok(any) = self.services.tasks.metrics(&record.id).await else {
+            return idle();
+        };
+        let Ok(mut stats) = metrics::read(&any, host()) else {
+            return idle();
+        };
         stats.name = name;
         stats.id = id;
         stats.read = clock::rfc3339(Time::now());
@@ -92,24 +96,53 @@ impl Engine {
 fn host() -> metrics::Host {
     let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let (cpu_time, cpus) = processors(&stat);
-    metrics::Host { cpu_time, cpus, memory: crate::system::memory() }
+    metrics::Host {
+        cpu_time,
+        cpus,
+        memory: memory(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default()),
+    }
+}
+
+/// The machine's memory in bytes.
+fn memory(meminfo: &str) -> u64 {
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes = total.and_then(|text| text.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kilobytes.unwrap_or_default() * 1024
 }
 
 /// The CPU time that the machine has had, in nanoseconds, and how many CPUs it has.
 fn processors(stat: &str) -> (u64, u32) {
-    let total = stat.lines().find_map(|line| line.strip_prefix("cpu ")).unwrap_or_default();
+    let total = stat
+        .lines()
+        .find_map(|line| line.strip_prefix("cpu "))
+        .unwrap_or_default();
     // User, nice, system, idle, iowait, irq, softirq; what follows is counted in these already.
-    let ticks: u64 = total.split_ascii_whitespace().take(7).filter_map(|n| n.parse::<u64>().ok()).sum();
-    let cpus = stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count();
-    (ticks.saturating_mul(NANOSECONDS_PER_TICK), u32::try_from(cpus).unwrap_or(1))
+    let ticks: u64 = total
+        .split_ascii_whitespace()
+        .take(7)
+        .filter_map(|n| n.parse::<u64>().ok())
+        .sum();
+    let cpus = stat
+        .lines()
+        .filter(|line| line.starts_with("cpu") && !line.starts_with("cpu "))
+        .count();
+    (
+        ticks.saturating_mul(NANOSECONDS_PER_TICK),
+        u32::try_from(cpus).unwrap_or(1),
+    )
 }
 
 /// The counters of every interface but loopback.
 fn networks(dev: &str) -> Map<NetworkStats> {
     let mut networks = Map::new();
     for line in dev.lines().skip(2) {
-        let Some((name, counters)) = line.split_once(':') else { continue };
-        let n: Vec<u64> = counters.split_ascii_whitespace().filter_map(|n| n.parse().ok()).collect();
+        let Some((name, counters)) = line.split_once(':') else {
+            continue;
+        };
+        let n: Vec<u64> = counters
+            .split_ascii_whitespace()
+            .filter_map(|n| n.parse().ok())
+            .collect();
         if name.trim() == "lo" || n.len() < 12 {
             continue;
         }
@@ -137,6 +170,7 @@ mod tests {
         let stat = "cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1 2 3 4 5 6 7 8 9 10\ncpu1 0 0 0\nintr 5\n";
         assert_eq!(processors(stat), (28 * NANOSECONDS_PER_TICK, 2));
         assert_eq!(processors(""), (0, 0));
+        assert_eq!(memory("MemTotal:       16 kB\nMemFree: 1 kB\n"), 16 << 10);
         let dev = "Inter-|   Receive\n face |bytes\n    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n  eth0: 10 2 3 4 0 0 0 0 20 5 6 7 0 0 0 0\n";
         let networks = networks(dev);
         assert_eq!(networks.len(), 1);
