@@ -35,7 +35,7 @@ impl Engine {
             .arg("--pidfile")
             .arg(engine.dir.join("gantryd.pid"))
             .arg("--cgroup-parent")
-            .arg(format!("/gantry-{}", std::process::id()))
+            .arg(cgroup_parent())
             .arg("-H")
             .arg(engine.host())
             .env("GANTRY_TRACE", engine.trace())
@@ -143,8 +143,14 @@ impl Engine {
             terminate(pid);
             wait_gone(pid);
         }
+        crate::leaks::remove_cgroup(&cgroup_parent())?;
         fs::remove_dir_all(&self.dir).with_context(|| format!("remove {}", self.dir.display()))
     }
+}
+
+/// The cgroup that the engine's containers are below. It is ours to remove: the engine was only told of it.
+fn cgroup_parent() -> String {
+    format!("/gantry-{}", std::process::id())
 }
 
 impl Drop for Engine {

@@ -61,6 +61,21 @@ pub(crate) fn settle(before: &Snapshot) -> Vec<String> {
     left
 }
 
+/// Removes an empty cgroup from every hierarchy.
+pub(crate) fn remove_cgroup(name: &str) -> std::io::Result<()> {
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies = fs::read_dir(root)?.flatten().map(|entry| entry.path());
+    for top in std::iter::once(root.to_path_buf()).chain(hierarchies) {
+        match fs::remove_dir(top.join(name.trim_start_matches('/'))) {
+            Err(error) if !matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn cgroups(dir: &Path, depth: usize, seen: &mut BTreeSet<String>) {
     if depth > 6 {
         return;

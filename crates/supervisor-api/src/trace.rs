@@ -2,7 +2,7 @@
 //! `GANTRY_TRACE` names.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber};
@@ -17,6 +17,7 @@ const TARGET: &str = "gantry::trace";
 pub fn set_up(level: &str, own: &[&str]) {
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .with_filter(filter_fn(|metadata| metadata.target() != TARGET));
     let file = std::env::var_os("GANTRY_TRACE")

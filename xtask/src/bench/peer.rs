@@ -105,9 +105,15 @@ impl Docker {
                 bail!("kill dockerd: {ended}");
             }
             self.daemon.wait()?;
+            crate::leaks::remove_cgroup(&cgroup_parent())?;
         }
         Ok(())
     }
+}
+
+/// The cgroup that its containers are below.
+fn cgroup_parent() -> String {
+    format!("/gantry-bench-docker-{}", std::process::id())
 }
 
 impl Drop for Docker {
