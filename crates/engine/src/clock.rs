@@ -49,6 +49,16 @@ pub(crate) fn parse_stamp(text: &str) -> Option<Time> {
     }
 }
 
+/// What `until` of a filter takes: a stamp, or a duration that counts back from now.
+pub(crate) fn parse_until(text: &str) -> Option<Time> {
+    let back = || {
+        gantry_opts::duration::parse(text)
+            .ok()
+            .map(|nanoseconds| Time(Time::now().0 - i128::from(nanoseconds)))
+    };
+    parse_stamp(text).or_else(back)
+}
+
 /// Seconds since the epoch.
 pub(crate) fn seconds(time: Time) -> i64 {
     i64::try_from(time.0.div_euclid(1_000_000_000)).unwrap_or_default()

@@ -42,3 +42,10 @@ pub(crate) fn gone<T: Default>(result: Result<T, Error>) -> Result<T, Error> {
         other => other,
     }
 }
+
+/// 409.
+pub(crate) fn restarting(id: &str) -> Error {
+    Error::failed_precondition(format!(
+        "Container {id} is restarting, wait until the container is running"
+    ))
+}

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use gantry_errdefs::Error;
 use gantry_supervisor_core::Services;
 
+use crate::container::watch::watch;
 use crate::container::{All, Container, Exec};
 use crate::db::Db;
 use crate::event::Bus;
@@ -41,7 +42,11 @@ impl Engine {
             all.insert(Container::new(record::Container::decode(&text)?));
         }
         for text in db.execs().await? {
-            all.insert_exec(Exec::new(record::Exec::decode(&text)?));
+            let exec = record::Exec::decode(&text)?;
+            match all.get(&exec.container) {
+                Some(_) => all.insert_exec(Exec::new(exec)),
+                None => db.delete_execs(&exec.container).await?,
+            }
         }
         let id = identity(&config.data_root)?;
         let engine = Arc::new_cyclic(|me| Engine {
@@ -56,7 +61,7 @@ impl Engine {
             pulls: crate::image::Pulls::default(),
         });
         let (ready, done) = tokio::sync::oneshot::channel();
-        tokio::spawn(engine.clone().watch(ready));
+        tokio::spawn(watch(Arc::downgrade(&engine), ready));
         done.await
             .map_err(|_| Error::internal("the engine's ear was cut off"))?;
         engine.sweep().await?;

@@ -33,6 +33,7 @@ pub(crate) struct Container {
 
 /// Where a container stands.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct State {
     pub(crate) status: Status,
     pub(crate) pid: u32,
@@ -49,6 +50,8 @@ pub(crate) struct State {
     pub(crate) stopped_by_user: bool,
     /// Its removal has begun and must be finished.
     pub(crate) removing: bool,
+    /// With its unnamed volumes.
+    pub(crate) removing_volumes: bool,
 }
 
 /// An exec.

@@ -84,9 +84,9 @@ impl Engine {
         Ok(Info {
             id: self.id.clone(),
             containers: all.len() as i64,
-            containers_running: count(|status| status == Status::Running),
+            containers_running: count(|status| matches!(status, Status::Running | Status::Restarting)),
             containers_paused: count(|status| status == Status::Paused),
-            containers_stopped: count(|status| !status.is_running()),
+            containers_stopped: count(|status| !status.is_up()),
             images: self.image_count().await?,
             driver: "overlayfs".to_owned(),
             driver_status: vec![["driver-type".to_owned(), "io.containerd.snapshotter.v1".to_owned()]],

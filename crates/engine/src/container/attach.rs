@@ -2,15 +2,14 @@
 
 use futures_util::StreamExt;
 use gantry_errdefs::Error;
+use gantry_opts::detach;
 use gantry_supervisor_core::task::{AttachStreams, Attachment};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
 
+use super::state::Status;
 use super::{Waiting, lock};
-use crate::{AttachOptions, Engine, LogOptions, Logs, Result};
-
-/// `ctrl-p,ctrl-q`.
-const DETACH: &[u8] = &[0x10, 0x11];
+use crate::{AttachOptions, Engine, LogOptions, Logs, Result, fail};
 
 /// A prepared attachment, to be run once the answer's head is sent.
 pub struct Attach {
@@ -29,38 +28,20 @@ enum To {
     Later(oneshot::Receiver<Attachment>),
 }
 
-/// Reads `--detach-keys`; empty is the default.
-pub(crate) fn detach_keys(text: &str) -> Result<Vec<u8>> {
-    if text.is_empty() {
-        return Ok(DETACH.to_vec());
-    }
-    let key = |name: &str| match name.as_bytes() {
-        [byte] => Some(*byte),
-        _ => match name.strip_prefix("ctrl-")?.as_bytes() {
-            [letter @ b'a'..=b'z'] => Some(letter - b'a' + 1),
-            b"@" => Some(0),
-            b"[" => Some(27),
-            b"\\" => Some(28),
-            b"]" => Some(29),
-            b"^" => Some(30),
-            b"_" => Some(31),
-            _ => None,
-        },
-    };
-    text.split(',')
-        .map(|name| {
-            key(name).ok_or_else(|| Error::invalid(format!("Invalid detach keys (\"{text}\") provided")))
-        })
-        .collect()
+/// Reads `--detach-keys`; empty is the default. None for what is no sequence.
+pub(crate) fn detach_keys(text: &str) -> Option<Vec<u8>> {
+    detach::parse(if text.is_empty() { detach::DEFAULT } else { text }).ok()
 }
 
 impl Engine {
     /// Prepares to attach. A container that does not run is waited for.
     pub async fn container_attach(&self, reference: &str, options: AttachOptions) -> Result<Attach> {
         let container = self.find(reference)?;
-        let keys = detach_keys(&options.detach_keys)?;
+        let keys = detach_keys(&options.detach_keys).ok_or_else(|| {
+            Error::invalid(format!("Invalid detach keys ({}) provided", options.detach_keys))
+        })?;
         let record = container.record();
-        if record.state.status == super::state::Status::Paused {
+        if record.state.status == Status::Paused {
             return Err(Error::failed_precondition(format!(
                 "container {} is paused, unpause the container before attach",
                 record.id
@@ -82,15 +63,21 @@ impl Engine {
             stdout: options.stdout,
             stderr: options.stderr,
         };
+        if record.state.status == Status::Restarting {
+            return Err(fail::restarting(&record.id));
+        }
         let to = if !options.stream {
             None
         } else if record.state.status.is_running() {
-            Some(To::Now(
-                self.services.tasks.attach(&record.id, "", streams).await?,
-            ))
+            let attachment = self.services.tasks.attach(&record.id, "", streams).await;
+            Some(To::Now(attachment.map_err(fail::flat)?))
         } else {
             let (sender, receiver) = oneshot::channel();
             lock(&container.waiting).push(Waiting { streams, to: sender });
+            if container.read(|record| record.state.status.is_running()) {
+                // It was started just now, and may have asked who waits before.
+                self.serve_waiting(&container).await;
+            }
             Some(To::Later(receiver))
         };
         self.tell(&record, "attach", &[]);
@@ -145,7 +132,7 @@ impl Attach {
 }
 
 /// Carries bytes between a client and an attachment. `input`: the client's input is carried, and whether its end ends the
-/// process's. Returns whether the client detached.
+/// process's; otherwise it ends the attachment, as with Docker. Returns whether the client detached.
 pub(crate) async fn carry<R, W>(
     attachment: Attachment,
     mut from_client: R,
@@ -174,40 +161,27 @@ where
     };
     let feed = async {
         let Some(closes) = input else {
+            // The client may have shut down its half at once: that does not mean that it is gone.
             return std::future::pending::<bool>().await;
         };
         let mut buffer = vec![0; 16 << 10];
-        let mut matched = 0;
+        let mut scanner = detach::Scanner::new(keys.to_vec());
         loop {
             let count = match from_client.read(&mut buffer).await {
-                Ok(0) | Err(_) => {
-                    if closes {
-                        let _ = to_process.shutdown().await;
-                    }
+                Ok(count) if count > 0 => count,
+                _ if closes => {
+                    let _ = to_process.shutdown().await;
                     return std::future::pending::<bool>().await;
                 }
-                Ok(count) => count,
+                _ => return false,
             };
-            let mut data = Vec::with_capacity(count + matched);
-            for byte in &buffer[..count] {
-                if !keys.is_empty() && *byte == keys[matched] {
-                    matched += 1;
-                    if matched == keys.len() {
-                        let _ = to_process.write_all(&data).await;
-                        return true;
-                    }
-                    continue;
-                }
-                // What looked like the beginning of the keys was none.
-                data.extend_from_slice(&keys[..matched]);
-                matched = 0;
-                if !keys.is_empty() && *byte == keys[0] {
-                    matched = 1;
-                } else {
-                    data.push(*byte);
-                }
+            let (data, detached) = scanner.scan(&buffer[..count]);
+            let written = to_process.write_all(&data).await;
+            if detached {
+                return true;
             }
-            if to_process.write_all(&data).await.is_err() {
+            if written.is_err() {
+                // The process reads no more; what it still says is carried.
                 return std::future::pending::<bool>().await;
             }
         }
@@ -222,11 +196,42 @@ where
 mod tests {
     use super::*;
 
+    const DETACH: &[u8] = &[0x10, 0x11];
+
     #[test]
     fn keys_are_read() {
-        assert_eq!(detach_keys("").unwrap(), DETACH);
-        assert_eq!(detach_keys("ctrl-a,x").unwrap(), [1, b'x']);
-        assert!(detach_keys("ctrl-").is_err() && detach_keys("abc").is_err());
+        assert_eq!(detach_keys("").as_deref(), Some(DETACH));
+        assert_eq!(detach_keys("ctrl-a,x"), Some(vec![1, b'x']));
+        assert!(detach_keys("ctrl-").is_none() && detach_keys("abc").is_none());
+    }
+
+    /// Carries `input` of a client that closes its half then; gives what the process reads, and what the client does.
+    async fn carried(input: &[u8], closes: bool) -> (Vec<u8>, Vec<u8>) {
+        let (process, mut shim) = tokio::net::UnixStream::pair().unwrap();
+        let (mut client, server) = tokio::io::duplex(1024);
+        let attachment = Attachment {
+            terminal: false,
+            stream: process,
+        };
+        let run = tokio::spawn(async move {
+            let (from, mut to) = tokio::io::split(server);
+            carry(attachment, from, &mut to, Some(closes), &[]).await
+        });
+        client.write_all(input).await.unwrap();
+        client.shutdown().await.unwrap();
+        let (mut read, mut said) = (Vec::new(), Vec::new());
+        shim.read_to_end(&mut read).await.unwrap();
+        let _ = shim.write_all(b"done").await;
+        drop(shim);
+        assert!(!run.await.unwrap().unwrap());
+        client.read_to_end(&mut said).await.unwrap();
+        (read, said)
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_input_closes_it_or_ends_the_attachment() {
+        assert_eq!(carried(b"in", true).await, (b"in".to_vec(), b"done".to_vec()));
+        assert_eq!(carried(b"in", false).await, (b"in".to_vec(), b"".to_vec()));
     }
 
     #[tokio::test]

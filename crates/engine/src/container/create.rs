@@ -42,6 +42,12 @@ impl Engine {
         spec::capabilities(&request.host_config)?;
         spec::security_options(&request.host_config.security_opt)?;
         self.runtime(&request.host_config.runtime)?;
+        if request.host_config.runtime.is_empty() {
+            request
+                .host_config
+                .runtime
+                .clone_from(&self.config.default_runtime);
+        }
         let mut record = record::Container::new(
             id.clone(),
             String::new(),
@@ -52,17 +58,20 @@ impl Engine {
             &image,
         );
         self.image_ensure_unpacked(&image).await?;
-        self.insert(&mut record, wanted).await?;
-        if let Err(error) = self.furnish(&record).await {
-            self.unfurnish(&record)
-                .await
-                .unwrap_or_else(|error| tracing::warn!(id, "{}", error.chain()));
-            self.db.delete_container(&id).await?;
-            return Err(error);
-        }
-        self.all.insert(Container::new(record.clone()));
-        self.tell(&record, "create", &[]);
-        Ok(CreateResponse { id, warnings })
+        self.whole(async move |engine| {
+            engine.insert(&mut record, wanted).await?;
+            if let Err(error) = engine.furnish(&record).await {
+                if let Err(error) = engine.unfurnish(&record).await {
+                    tracing::warn!(id, "{}", error.chain());
+                }
+                engine.db.delete_container(&id).await?;
+                return Err(error);
+            }
+            engine.all.insert(Container::new(record.clone()));
+            engine.tell(&record, "create", &[]);
+            Ok(CreateResponse { id, warnings })
+        })
+        .await
     }
 
     /// Records a container under the wanted name, or one that is free.
@@ -101,11 +110,6 @@ impl Engine {
 
     /// Makes the file system and the folder of a recorded container.
     async fn furnish(&self, record: &record::Container) -> Result<()> {
-        let snapshots = &self.services.snapshots;
-        snapshots
-            .prepare("", &record.id, &record.chain_id, Labels::new())
-            .await
-            .map_err(fail::flat)?;
         let folder = self.folder(&record.id);
         fs::create_dir_all(&folder).map_err(|error| fail::on_path("make", &folder, error))?;
         for point in record.mounts.iter().filter(|point| point.r#type == "volume") {
@@ -118,7 +122,14 @@ impl Engine {
         };
         write("hostname", format!("{}\n", record.config.hostname))?;
         write("hosts", hosts(record))?;
-        write("resolv.conf", resolv_conf(record, &self.config.dns))
+        write("resolv.conf", resolv_conf(record, &self.config.dns))?;
+        // Last: a container that has it is whole.
+        let snapshots = &self.services.snapshots;
+        snapshots
+            .prepare("", &record.id, &record.chain_id, Labels::new())
+            .await
+            .map_err(fail::flat)
+            .map(drop)
     }
 
     /// Takes away what [`Engine::furnish`] made. Everything is tried.
@@ -179,6 +190,7 @@ fn judge(host: &mut HostConfig) -> Result<Vec<String>> {
     }
     judge_restart(host)?;
     judge_limits(host)?;
+    settle(host);
     if host.log_config.r#type.is_empty() {
         host.log_config.r#type = "json-file".to_owned();
     }
@@ -197,6 +209,42 @@ fn judge(host: &mut HostConfig) -> Result<Vec<String>> {
         }
     }
     Ok(Vec::new())
+}
+
+/// Writes Docker's defaults where nothing was said, so that `inspect` tells what holds.
+fn settle(host: &mut HostConfig) {
+    if host.memory > 0 && host.memory_swap == 0 {
+        host.memory_swap = host.memory.saturating_mul(2);
+    }
+    host.memory_swappiness = host.memory_swappiness.filter(|swappiness| *swappiness != -1);
+    host.pids_limit = host.pids_limit.filter(|limit| *limit > 0);
+    if host.shm_size == 0 {
+        host.shm_size = 64 << 20;
+    }
+    if host.ipc_mode.is_empty() {
+        host.ipc_mode = "private".to_owned();
+    }
+    if host.cgroupns_mode.is_empty() {
+        host.cgroupns_mode = if unified() { "private" } else { "host" }.to_owned();
+    }
+    if !host.privileged {
+        let default = |paths: &[&str]| Some(paths.iter().map(|path| (*path).to_owned()).collect());
+        let (masked, read_only) = match host
+            .security_opt
+            .iter()
+            .any(|option| option == "systempaths=unconfined")
+        {
+            true => (Some(Vec::new()), Some(Vec::new())),
+            false => (default(spec::MASKED), default(spec::READ_ONLY)),
+        };
+        host.masked_paths = host.masked_paths.take().or(masked);
+        host.readonly_paths = host.readonly_paths.take().or(read_only);
+    }
+}
+
+/// Whether the host has cgroups of version 2 alone.
+pub(crate) fn unified() -> bool {
+    std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
 }
 
 /// Refuses a restart policy that is none.

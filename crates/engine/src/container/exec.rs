@@ -47,7 +47,9 @@ impl Engine {
             }
             _ => return Err(fail::not_running(&record.id)),
         }
-        detach_keys(&request.detach_keys)?;
+        detach_keys(&request.detach_keys).ok_or_else(|| {
+            Error::invalid(format!("Invalid escape keys ({}) provided", request.detach_keys))
+        })?;
         let id = names::new_id()?;
         let command = request
             .cmd
@@ -86,15 +88,20 @@ impl Engine {
     /// Starts an exec without attaching to it.
     pub async fn exec_start(&self, id: &str, request: StartRequest) -> Result<()> {
         let (exec, container) = self.prepare(id)?;
-        self.begin(&exec, &container, AttachStreams::default(), request.console_size)
-            .await
-            .map(drop)
+        self.whole(async move |engine| {
+            let streams = AttachStreams::default();
+            engine
+                .begin(&exec, &container, streams, request.console_size)
+                .await
+                .map(drop)
+        })
+        .await
     }
 
     /// Prepares an exec to be started attached.
     pub async fn exec_attach(&self, id: &str, request: StartRequest) -> Result<ExecAttach> {
         let (exec, _) = self.prepare(id)?;
-        let keys = detach_keys(&exec.record().request.detach_keys)?;
+        let keys = detach_keys(&exec.record().request.detach_keys).unwrap_or_default();
         Ok(ExecAttach {
             engine: self.me.clone(),
             exec,
@@ -142,7 +149,13 @@ impl Engine {
             stderr: output(request.attach_stderr && !request.tty),
             terminal: request.tty,
         };
-        self.change_exec(exec, |record| record.started = true).await?;
+        let claimed = self.change_exec(exec, |record| !std::mem::replace(&mut record.started, true));
+        if !claimed.await? {
+            return Err(Error::failed_precondition(format!(
+                "exec command {} is already running",
+                record.id
+            )));
+        }
         let task = ExecTask {
             container_id: of.id.clone(),
             exec_id: record.id.clone(),
@@ -165,9 +178,11 @@ impl Engine {
         };
         match begun.await {
             Ok((attachment, pid)) => {
+                // Unless its end was told already.
                 self.change_exec(exec, |record| {
                     record.pid = pid;
-                    record.running = true;
+                    record.running = record.exit_code.is_none();
+                    true
                 })
                 .await?;
                 self.tell(
@@ -179,38 +194,24 @@ impl Engine {
                     &[("execID", record.id.clone())],
                 );
                 // It may have ended before it was known to run.
-                self.check_begun(exec).await;
+                self.check_exec(exec).await;
                 Ok(attachment)
             }
             Err(error) => {
                 let message = error.chain();
-                let code = if message.contains("permission denied") {
+                let code = if message.to_lowercase().contains("permission denied") {
                     126
                 } else {
                     127
                 };
-                self.change_exec(exec, |record| record.exit_code = Some(code))
-                    .await?;
+                self.change_exec(exec, |record| {
+                    record.exit_code = Some(code);
+                    true
+                })
+                .await?;
                 let _ = tasks.delete_process(&of.id, &record.id).await;
                 Err(Error::new(error.kind(), message))
             }
-        }
-    }
-
-    async fn check_begun(&self, exec: &Arc<Exec>) {
-        let record = exec.record();
-        if let Ok(process) = self.services.tasks.get(&record.container, &record.id).await
-            && process.status == gantry_supervisor_core::task::Status::Stopped
-        {
-            let exited_at = process
-                .exited_at
-                .unwrap_or_else(gantry_supervisor_core::Time::now);
-            let exit = gantry_supervisor_core::task::Exit {
-                pid: process.pid,
-                exit_status: process.exit_status,
-                exited_at,
-            };
-            self.exec_exited(exec, exit).await;
         }
     }
 
@@ -277,7 +278,8 @@ impl ExecAttach {
                 let text = format!("{}\r\n", error.chain());
                 let mut said = Vec::new();
                 if !request.tty {
-                    said.extend_from_slice(&[2, 0, 0, 0]);
+                    // Docker says it on standard output.
+                    said.extend_from_slice(&[1, 0, 0, 0]);
                     said.extend_from_slice(&(text.len() as u32).to_be_bytes());
                 }
                 said.extend_from_slice(text.as_bytes());

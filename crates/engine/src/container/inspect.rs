@@ -50,10 +50,10 @@ impl Engine {
             path: record.command.first().cloned().unwrap_or_default(),
             args: record.command.get(1..).unwrap_or_default().to_vec(),
             state: State {
-                status: state.status.word().to_owned(),
-                running: state.status.is_running(),
+                status: super::list::word(state).to_owned(),
+                running: state.status.is_up(),
                 paused: state.status == Status::Paused,
-                restarting: false,
+                restarting: state.status == Status::Restarting,
                 oom_killed: state.oom_killed,
                 dead: false,
                 pid: i64::from(state.pid),

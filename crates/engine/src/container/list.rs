@@ -1,6 +1,7 @@
 //! Lists of containers, with the words of `ps`.
 
 use gantry_api_types::container::{Port, Summary, SummaryHostConfig, SummaryNetworkSettings};
+use gantry_api_types::network::EndpointSettings;
 use gantry_errdefs::Error;
 use gantry_supervisor_core::Time;
 
@@ -83,12 +84,22 @@ impl Engine {
             options.all || options.limit > 0 || filters.contains("status") || filters.contains("exited");
         records.retain(|record| {
             let state = &record.state;
-            (all || state.status.is_running())
+            (all || state.status.is_up())
                 && filters.labels("label", &record.config.labels)
-                && (!filters.contains("id") || filters.get("id").any(|id| record.id.starts_with(id)))
+                && (!filters.contains("id") || filters.get("id").any(|id| record.id.contains(id)))
                 && (!filters.contains("name")
                     || filters.get("name").any(|name| name_matches(&record.name, name)))
-                && filters.exact("status", state.status.word())
+                && (!filters.contains("network")
+                    || filters
+                        .get("network")
+                        .any(|name| name == record.host.network_mode))
+                && (!filters.contains("volume") || filters.get("volume").any(|name| has_volume(record, name)))
+                && (!filters.contains("health") || filters.get("health").any(|health| health == "none"))
+                && !filters.contains("publish")
+                && (!filters.contains("expose") || filters.get("expose").any(|port| exposes(record, port)))
+                && (!filters.contains("is-task")
+                    || filters.get("is-task").any(|task| matches!(task, "false" | "0")))
+                && filters.exact("status", word(state))
                 && (exited.is_empty()
                     || (state.status == Status::Exited && exited.contains(&state.exit_code)))
                 && before.is_none_or(|bound| record.created < bound)
@@ -120,6 +131,22 @@ impl Engine {
     }
 }
 
+fn has_volume(record: &record::Container, name: &str) -> bool {
+    record
+        .mounts
+        .iter()
+        .any(|point| point.name == name || point.source == name || point.destination == name)
+}
+
+fn exposes(record: &record::Container, port: &str) -> bool {
+    let wanted = if port.contains('/') {
+        port.to_owned()
+    } else {
+        format!("{port}/tcp")
+    };
+    record.config.exposed_ports.contains_key(&wanted)
+}
+
 /// Docker takes the filter for a regular expression; the forms that people use are a part, and anchors at either end.
 fn name_matches(name: &str, filter: &str) -> bool {
     let (filter, from_start) = filter
@@ -140,25 +167,53 @@ fn name_matches(name: &str, filter: &str) -> bool {
 }
 
 fn summary(record: &record::Container, size: i64) -> Summary {
+    let quoted = |word: &String| {
+        if word.contains(' ') {
+            format!("'{word}'")
+        } else {
+            word.clone()
+        }
+    };
+    let command: Vec<String> = record
+        .command
+        .iter()
+        .take(1)
+        .cloned()
+        .chain(record.command.iter().skip(1).map(quoted))
+        .collect();
+    let networks = [(
+        record.host.network_mode.clone(),
+        Some(EndpointSettings::default()),
+    )]
+    .into();
     Summary {
         id: record.id.clone(),
         names: vec![format!("/{}", record.name)],
         image: record.config.image.clone(),
         image_id: record.image_id.clone(),
-        command: record.command.join(" "),
+        command: command.join(" "),
         created: record.created / 1_000_000_000,
         ports: Vec::<Port>::new(),
         size_rw: size,
         labels: record.config.labels.clone(),
-        state: record.state.status.word().to_owned(),
+        state: word(&record.state).to_owned(),
         status: words(&record.state),
         host_config: SummaryHostConfig {
             network_mode: record.host.network_mode.clone(),
             ..Default::default()
         },
-        network_settings: SummaryNetworkSettings::default(),
+        network_settings: SummaryNetworkSettings { networks },
         mounts: record.mounts.clone(),
         ..Summary::default()
+    }
+}
+
+/// Docker's word for where it stands.
+pub(crate) fn word(state: &record::State) -> &'static str {
+    if state.removing {
+        "removing"
+    } else {
+        state.status.word()
     }
 }
 
@@ -168,7 +223,11 @@ pub(crate) fn words(state: &record::State) -> String {
     let ago = |since: i64| {
         gantry_opts::duration::human(now.saturating_sub(since).max(0).unsigned_abs() / 1_000_000_000)
     };
+    if state.removing {
+        return "Removal In Progress".to_owned();
+    }
     match state.status {
+        Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code, ago(state.finished_at)),
         Status::Created => "Created".to_owned(),
         Status::Running => format!("Up {}", ago(state.started_at)),
         Status::Paused => format!("Up {} (Paused)", ago(state.started_at)),

@@ -17,6 +17,7 @@ mod wait;
 pub(crate) mod watch;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gantry_api_types::Map;
@@ -43,6 +44,10 @@ pub(crate) struct Container {
     /// Held by who starts, stops, removes or renames it.
     pub(crate) operation: tokio::sync::Mutex<()>,
     record: Mutex<record::Container>,
+    /// Held from the reading of the record to the writing of the changed one.
+    writing: tokio::sync::Mutex<()>,
+    /// Starts in a row after which it soon ended: the longer, the slower it is started again.
+    pub(crate) failures: AtomicU32,
     /// Counts changes; the value is whether it is gone.
     pub(crate) changes: channel::Sender<bool>,
     pub(crate) waiting: Mutex<Vec<Waiting>>,
@@ -51,6 +56,7 @@ pub(crate) struct Container {
 /// One exec.
 pub(crate) struct Exec {
     record: Mutex<record::Exec>,
+    writing: tokio::sync::Mutex<()>,
     pub(crate) changes: channel::Sender<()>,
 }
 
@@ -71,6 +77,8 @@ impl Container {
         Arc::new(Self {
             operation: tokio::sync::Mutex::new(()),
             record: Mutex::new(record),
+            writing: tokio::sync::Mutex::new(()),
+            failures: AtomicU32::new(0),
             changes: channel::Sender::new(false),
             waiting: Mutex::new(Vec::new()),
         })
@@ -79,6 +87,11 @@ impl Container {
     /// A copy of the record as it is now.
     pub(crate) fn record(&self) -> record::Container {
         lock(&self.record).clone()
+    }
+
+    /// Whether it was removed while somebody waited for it.
+    pub(crate) fn is_gone(&self) -> bool {
+        *self.changes.borrow()
     }
 
     /// Reads something of the record.
@@ -91,6 +104,7 @@ impl Exec {
     pub(crate) fn new(record: record::Exec) -> Arc<Self> {
         Arc::new(Self {
             record: Mutex::new(record),
+            writing: tokio::sync::Mutex::new(()),
             changes: channel::Sender::new(()),
         })
     }
@@ -159,14 +173,44 @@ impl Engine {
         self.all.get(id).ok_or_else(|| fail::no_such_container(reference))
     }
 
+    /// Carries an operation to its end even when who asked for it goes away meanwhile.
+    pub(crate) async fn whole<T, F>(&self, operation: impl FnOnce(Arc<Engine>) -> F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let engine = self
+            .me
+            .upgrade()
+            .ok_or_else(|| Error::unavailable("the engine is closing"))?;
+        let done = tokio::spawn(operation(engine)).await;
+        done.map_err(|error| Error::internal(format!("the operation was cut off: {error}")))?
+    }
+
     /// Changes a record: on disk first, then for everybody to see.
     pub(crate) async fn change(
         &self,
         container: &Container,
         change: impl FnOnce(&mut record::Container),
     ) -> Result<record::Container, Error> {
+        let changed = self.change_if(container, |record| {
+            change(record);
+            true
+        });
+        Ok(changed.await?.unwrap_or_else(|| container.record()))
+    }
+
+    /// Changes a record if `change` still finds it as it should be; none when it says no.
+    pub(crate) async fn change_if(
+        &self,
+        container: &Container,
+        change: impl FnOnce(&mut record::Container) -> bool,
+    ) -> Result<Option<record::Container>, Error> {
+        let _writing = container.writing.lock().await;
         let mut record = container.record();
-        change(&mut record);
+        if !change(&mut record) {
+            return Ok(None);
+        }
         let text = record.encode()?;
         self.db
             .update_container(&record.id, &record.name, text)
@@ -177,23 +221,26 @@ impl Engine {
             })?;
         *lock(&container.record) = record.clone();
         container.changes.send_modify(|_| {});
-        Ok(record)
+        Ok(Some(record))
     }
 
-    /// Changes the record of an exec.
+    /// Changes the record of an exec if `change` still finds it as it should be.
     pub(crate) async fn change_exec(
         &self,
         exec: &Exec,
-        change: impl FnOnce(&mut record::Exec),
-    ) -> Result<(), Error> {
+        change: impl FnOnce(&mut record::Exec) -> bool,
+    ) -> Result<bool, Error> {
+        let _writing = exec.writing.lock().await;
         let mut record = exec.record();
-        change(&mut record);
+        if !change(&mut record) {
+            return Ok(false);
+        }
         self.db
             .put_exec(&record.id, &record.container, record.encode()?)
             .await?;
         *lock(&exec.record) = record;
         exec.changes.send_modify(|()| {});
-        Ok(())
+        Ok(true)
     }
 
     /// Tells of something that happened to a container.
@@ -216,7 +263,7 @@ impl Engine {
             .map(|record| ImageUser {
                 container_id: record.id,
                 name: record.name,
-                running: record.state.status.is_running(),
+                running: record.state.status.is_up(),
             })
             .collect()
     }

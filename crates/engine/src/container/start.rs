@@ -1,15 +1,16 @@
 //! Starting: the task is made, those who wait to be attached are, and then its process runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gantry_errdefs::{Error, Kind};
 use gantry_oci::runtime::LinuxNamespaceType as Ns;
 use gantry_seccomp::profile;
 use gantry_supervisor_core::container::{Container as Stored, Runtime};
-use gantry_supervisor_core::task::{CreateTask, Stdio};
+use gantry_supervisor_core::task::{CreateTask, Status as TaskStatus, Stdio};
 use gantry_supervisor_core::{Any, GANTRY_RUNTIME, Labels, RUNC_OPTIONS_TYPE, RUNTIME_SPEC_TYPE, Time};
 
-use super::state::Event;
+use super::state::{Event, Status};
 use super::{Container, lock};
 use crate::spec::{self, Facts};
 use crate::user::{self, User};
@@ -19,26 +20,34 @@ impl Engine {
     /// Starts a container.
     pub async fn container_start(&self, reference: &str, _detach_keys: &str) -> Result<()> {
         let container = self.find(reference)?;
-        let _operation = container.operation.lock().await;
-        self.start(&container).await
+        let reference = reference.to_owned();
+        self.whole(async move |engine| {
+            let _operation = container.operation.lock().await;
+            if container.is_gone() {
+                return Err(fail::no_such_container(&reference));
+            }
+            engine.start(&container, true).await
+        })
+        .await
     }
 
-    /// Starts a container whose operation the caller holds.
-    pub(crate) async fn start(&self, container: &Arc<Container>) -> Result<()> {
+    /// Starts a container whose operation the caller holds. `asked`: by a user, from whose start restarts are counted.
+    pub(crate) async fn start(&self, container: &Arc<Container>, asked: bool) -> Result<()> {
         let record = container.record();
         if record.state.removing {
             return Err(Error::failed_precondition(
                 "container is marked for removal and cannot be started",
             ));
         }
-        if record.state.status.is_running() {
-            return Err(Error::not_modified("container is already running"));
+        if record.state.status == Status::Paused {
+            return Err(Error::failed_precondition(
+                "cannot start a paused container, try unpause instead",
+            ));
         }
         let Some(status) = record.state.status.after(Event::Start) else {
-            return Err(fail::not_running(&record.id));
+            return Err(Error::not_modified("container is already running"));
         };
-        let started = self.raise(container, &record).await;
-        match started {
+        match self.raise(container, &record).await {
             Ok(pid) => {
                 let record = self
                     .change(container, |record| {
@@ -50,9 +59,12 @@ impl Engine {
                         state.exit_code = 0;
                         state.oom_killed = false;
                         state.stopped_by_user = false;
+                        state.restarts = if asked { 0 } else { state.restarts };
                     })
                     .await?;
                 self.tell(&record, "start", &[]);
+                // Who came between the making of the task and this.
+                self.serve_waiting(container).await;
                 // Its end may have been told before it was known to run.
                 self.check_exit(container).await;
                 Ok(())
@@ -61,24 +73,33 @@ impl Engine {
                 // Those who wait to be attached hear that nothing comes.
                 lock(&container.waiting).clear();
                 self.clear_task(&record.id).await;
-                let message = error.chain();
-                let code = exit_code(&message);
-                let failed = message.clone();
-                self.change(container, move |record| {
-                    record.state.error = failed;
-                    record.state.exit_code = code;
-                    record.state.exits += 1;
-                })
-                .await?;
+                let (code, error) = judged(error);
+                let message = error.message().to_owned();
+                let record = self
+                    .change(container, move |record| {
+                        let state = &mut record.state;
+                        state.error = message;
+                        state.exit_code = code;
+                        state.exits += 1;
+                        state.status = state.status.after(Event::GiveUp).unwrap_or(state.status);
+                    })
+                    .await?;
                 if record.host.auto_remove {
                     self.remove_later(container);
                 }
-                let kind = if code == 128 {
-                    error.kind()
-                } else {
-                    Kind::InvalidArgument
-                };
-                Err(Error::new(kind, message))
+                Err(error)
+            }
+        }
+    }
+
+    /// Attaches everybody who waits for that. A task must be there.
+    pub(crate) async fn serve_waiting(&self, container: &Container) {
+        let id = container.read(|record| record.id.clone());
+        let waiting = std::mem::take(&mut *lock(&container.waiting));
+        for one in waiting {
+            match self.services.tasks.attach(&id, "", one.streams).await {
+                Ok(attachment) => drop(one.to.send(attachment)),
+                Err(error) => tracing::warn!(id, "attach: {}", error.chain()),
             }
         }
     }
@@ -87,9 +108,13 @@ impl Engine {
     pub(crate) async fn clear_task(&self, id: &str) {
         let tasks = &self.services.tasks;
         if let Ok(process) = tasks.get(id, "").await {
-            if process.status != gantry_supervisor_core::task::Status::Stopped {
+            if process.status != TaskStatus::Stopped {
                 let _ = tasks.kill(id, "", 9, true).await;
-                let _ = tokio::time::timeout(std::time::Duration::from_secs(10), tasks.wait(id, "")).await;
+                if matches!(process.status, TaskStatus::Paused | TaskStatus::Pausing) {
+                    // Frozen, it would not die.
+                    let _ = tasks.resume(id).await;
+                }
+                let _ = tokio::time::timeout(Duration::from_secs(10), tasks.wait(id, "")).await;
             }
             if let Err(error) = tasks.delete(id).await {
                 tracing::warn!(id, "failed to delete the task: {}", error.chain());
@@ -158,14 +183,8 @@ impl Engine {
         };
         let made = self.services.tasks.create(request).await;
         made.map_err(|error| fail::during("failed to create task for container", error))?;
-        let waiting = std::mem::take(&mut *lock(&container.waiting));
-        for one in waiting {
-            // Attached before the start, they miss nothing.
-            match self.services.tasks.attach(id, "", one.streams).await {
-                Ok(attachment) => drop(one.to.send(attachment)),
-                Err(error) => tracing::warn!(id, "attach: {}", error.chain()),
-            }
-        }
+        // Attached before the start, they miss nothing.
+        self.serve_waiting(container).await;
         self.services
             .tasks
             .start(id, "")
@@ -238,7 +257,7 @@ impl Engine {
                 "" => self.config.cgroup_parent.clone(),
                 parent => parent.to_owned(),
             },
-            unified: std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+            unified: super::create::unified(),
             init,
             seccomp,
             joined,
@@ -266,20 +285,30 @@ impl Engine {
     }
 }
 
-/// Docker's code for a start that failed.
-fn exit_code(message: &str) -> i64 {
-    let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+/// Docker's code for a start that failed, and its error.
+fn judged(error: Error) -> (i64, Error) {
+    let mut message = error.chain();
+    let lower = message.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|words| lower.contains(words));
+    let (mut code, mut kind) = (128, error.kind());
     if says(&[
         "executable file not found",
         "no such file or directory",
         "system cannot find the file specified",
     ]) {
-        127
-    } else if says(&["permission denied", "is a directory", "not a directory"]) {
-        126
-    } else {
-        128
+        (code, kind) = (127, Kind::InvalidArgument);
     }
+    if says(&["permission denied", "is a directory"]) {
+        (code, kind) = (126, Kind::InvalidArgument);
+    }
+    if says(&["not a directory"]) {
+        (code, kind) = (126, Kind::InvalidArgument);
+        message.push_str(
+            ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists \
+             and is the expected type",
+        );
+    }
+    (code, Error::new(kind, message))
 }
 
 fn kernel() -> (u32, u32) {

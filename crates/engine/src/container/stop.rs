@@ -1,9 +1,10 @@
 //! Ending and halting: stop, kill, restart, pause, rename.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use gantry_errdefs::Error;
+use gantry_errdefs::{Error, Kind};
 
 use super::Container;
 use super::state::{Event, Status};
@@ -14,6 +15,9 @@ const PATIENCE: i64 = 10;
 
 /// How long a killed process may take to be gone.
 const DEATH: Duration = Duration::from_secs(30);
+
+/// The pauses between tries to reach a supervisor that is away: from this on, doubled, this often.
+const AWAY: (Duration, u32) = (Duration::from_millis(20), 8);
 
 const KILL: u32 = 9;
 const TERM: u32 = 15;
@@ -30,12 +34,16 @@ impl Engine {
     /// Stops a container: its signal, and after the time-out SIGKILL.
     pub async fn container_stop(&self, reference: &str, timeout: Option<i64>, signal: &str) -> Result<()> {
         let container = self.find(reference)?;
-        if !container.read(|record| record.state.status.is_running()) {
+        if !container.read(|record| record.state.status.is_up()) {
             return Err(Error::not_modified("container is already stopped"));
         }
-        self.stop(&container, timeout, signal).await?;
-        self.tell(&container.record(), "stop", &[]);
-        Ok(())
+        let signal = signal.to_owned();
+        self.whole(async move |engine| {
+            engine.stop(&container, timeout, &signal).await?;
+            engine.tell(&container.record(), "stop", &[]);
+            Ok(())
+        })
+        .await
     }
 
     pub(crate) async fn stop(
@@ -44,42 +52,91 @@ impl Engine {
         timeout: Option<i64>,
         name: &str,
     ) -> Result<()> {
-        let record = container.record();
-        let name = [name, record.config.stop_signal.as_str()]
-            .into_iter()
-            .find(|name| !name.is_empty());
-        let number = name.map_or(Ok(TERM), signal)?;
-        let patience = timeout.or(record.config.stop_timeout).unwrap_or(PATIENCE);
-        self.change(container, |record| record.state.stopped_by_user = true)
+        let name = container.read(|record| match name {
+            "" => record.config.stop_signal.clone(),
+            name => name.to_owned(),
+        });
+        let number = if name.is_empty() { TERM } else { signal(&name)? };
+        let record = self
+            .change(container, |record| {
+                let state = &mut record.state;
+                state.stopped_by_user = true;
+                // One that waits to be started again just does not.
+                state.status = state.status.after(Event::GiveUp).unwrap_or(state.status);
+            })
             .await?;
-        if record.state.status == Status::Paused {
-            // Frozen, it would not hear.
-            self.services.tasks.resume(&record.id).await.map_err(fail::flat)?;
-            self.change(container, |record| record.state.status = Status::Running)
-                .await?;
+        if !record.state.status.is_running() {
+            return Ok(());
         }
         self.signal(container, number).await?;
-        let patience = match patience {
+        self.thaw(container).await?;
+        let patience = match timeout.or(record.config.stop_timeout).unwrap_or(PATIENCE) {
             forever if forever < 0 => Duration::MAX,
             seconds => Duration::from_secs(seconds.unsigned_abs()),
         };
-        if !self.wait_stopped(container, patience).await {
-            self.signal(container, KILL).await?;
-            if !self.wait_stopped(container, DEATH).await {
-                return Err(Error::internal(format!(
-                    "container {} did not end after SIGKILL",
-                    record.id
-                )));
-            }
+        if self.wait_stopped(container, patience).await {
+            return Ok(());
+        }
+        self.kill_and_wait(container).await
+    }
+
+    /// Ends a running container at once.
+    pub(super) async fn kill_and_wait(&self, container: &Arc<Container>) -> Result<()> {
+        self.signal(container, KILL).await?;
+        self.thaw(container).await?;
+        if self.wait_stopped(container, DEATH).await {
+            return Ok(());
+        }
+        let id = container.read(|record| record.id.clone());
+        Err(Error::internal(format!(
+            "tried to kill container, but did not receive an exit event: container {id}"
+        )))
+    }
+
+    /// A frozen process hears of no signal until it is thawed.
+    async fn thaw(&self, container: &Arc<Container>) -> Result<()> {
+        if !container.read(|record| record.state.status == Status::Paused) {
+            return Ok(());
+        }
+        let id = container.read(|record| record.id.clone());
+        fail::gone(self.services.tasks.resume(&id).await).map_err(fail::flat)?;
+        let thawed = self
+            .change_if(container, |record| {
+                match record.state.status.after(Event::Unpause) {
+                    Some(next) => {
+                        record.state.status = next;
+                        true
+                    }
+                    None => false,
+                }
+            })
+            .await?;
+        if let Some(record) = thawed {
+            self.tell(&record, "unpause", &[]);
         }
         Ok(())
     }
 
     /// Sends a signal. A process that is gone already is no error: its end is on its way.
     async fn signal(&self, container: &Arc<Container>, number: u32) -> Result<()> {
-        let id = container.read(|record| record.id.clone());
-        fail::gone(self.services.tasks.kill(&id, "", number, false).await).map_err(fail::flat)?;
-        self.tell(&container.record(), "kill", &[("signal", number.to_string())]);
+        let record = container.record();
+        let mut pause = AWAY.0;
+        for attempt in 0.. {
+            match fail::gone(self.services.tasks.kill(&record.id, "", number, false).await) {
+                // A supervisor that is being started again is back soon.
+                Err(error) if error.kind() == Kind::Unavailable && attempt < AWAY.1 => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                Err(error) => {
+                    let error = fail::flat(error);
+                    let message = format!("cannot kill container: {}: {}", record.id, error.message());
+                    return Err(Error::new(error.kind(), message));
+                }
+                Ok(()) => break,
+            }
+        }
+        self.tell(&record, "kill", &[("signal", number.to_string())]);
         self.check_exit(container).await;
         Ok(())
     }
@@ -105,13 +162,24 @@ impl Engine {
     /// Stops and starts again.
     pub async fn container_restart(&self, reference: &str, timeout: Option<i64>, signal: &str) -> Result<()> {
         let container = self.find(reference)?;
-        let _operation = container.operation.lock().await;
-        if container.read(|record| record.state.status.is_running()) {
-            self.stop(&container, timeout, signal).await?;
-        }
-        self.start(&container).await?;
-        self.tell(&container.record(), "restart", &[]);
-        Ok(())
+        let (reference, signal) = (reference.to_owned(), signal.to_owned());
+        self.whole(async move |engine| {
+            let _operation = container.operation.lock().await;
+            if container.is_gone() {
+                return Err(fail::no_such_container(&reference));
+            }
+            if container.read(|record| record.state.status.is_up()) {
+                engine.stop(&container, timeout, &signal).await?;
+            }
+            container.failures.store(0, Ordering::Relaxed);
+            engine.start(&container, true).await.map_err(|error| {
+                let message = format!("Cannot restart container {reference}: {}", error.message());
+                Error::new(error.kind(), message)
+            })?;
+            engine.tell(&container.record(), "restart", &[]);
+            Ok(())
+        })
+        .await
     }
 
     /// Sends a signal; SIGKILL is waited for.
@@ -125,55 +193,75 @@ impl Engine {
                 record.id
             )));
         }
-        if number == KILL {
-            self.change(&container, |record| record.state.stopped_by_user = true)
-                .await?;
-        }
-        self.signal(&container, number).await?;
-        if number == KILL {
-            self.wait_stopped(&container, DEATH).await;
-        }
-        Ok(())
+        self.whole(async move |engine| {
+            let ends = match record.config.stop_signal.as_str() {
+                "" => true,
+                name => number == KILL || signal(name).is_ok_and(|stop| stop == number),
+            };
+            if ends {
+                engine
+                    .change(&container, |record| record.state.stopped_by_user = true)
+                    .await?;
+            }
+            match (number, ends) {
+                (KILL, _) => engine.kill_and_wait(&container).await,
+                (_, true) => {
+                    engine.signal(&container, number).await?;
+                    engine.thaw(&container).await
+                }
+                (_, false) => engine.signal(&container, number).await,
+            }
+        })
+        .await
     }
 
     /// Stops every process where it is.
     pub async fn container_pause(&self, reference: &str) -> Result<()> {
         let container = self.find(reference)?;
-        let _operation = container.operation.lock().await;
-        let record = container.record();
-        if record.state.status == Status::Paused {
-            return Err(Error::failed_precondition(format!(
-                "container {} is already paused",
-                record.id
-            )));
-        }
-        let next = record
-            .state
-            .status
-            .after(Event::Pause)
-            .ok_or_else(|| fail::not_running(&record.id))?;
-        self.services.tasks.pause(&record.id).await.map_err(fail::flat)?;
-        let record = self
-            .change(&container, |record| record.state.status = next)
-            .await?;
-        self.tell(&record, "pause", &[]);
-        Ok(())
+        self.whole(async move |engine| {
+            let _operation = container.operation.lock().await;
+            let record = container.record();
+            if record.state.status == Status::Paused {
+                return Err(Error::failed_precondition(format!(
+                    "Container {} is already paused",
+                    record.id
+                )));
+            }
+            if record.state.status == Status::Restarting {
+                return Err(fail::restarting(&record.id));
+            }
+            let next = record.state.status.after(Event::Pause);
+            let next = next.ok_or_else(|| fail::not_running(&record.id))?;
+            let paused = engine.services.tasks.pause(&record.id).await;
+            paused.map_err(|error| fail::during(&format!("cannot pause container {}", record.id), error))?;
+            let paused = engine.change_if(&container, |record| {
+                let running = record.state.status == Status::Running;
+                record.state.status = if running { next } else { record.state.status };
+                running
+            });
+            if let Some(record) = paused.await? {
+                engine.tell(&record, "pause", &[]);
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Lets them go on.
     pub async fn container_unpause(&self, reference: &str) -> Result<()> {
         let container = self.find(reference)?;
-        let _operation = container.operation.lock().await;
-        let record = container.record();
-        let next = record.state.status.after(Event::Unpause);
-        let next =
-            next.ok_or_else(|| Error::failed_precondition(format!("Container {} is not paused", record.id)))?;
-        self.services.tasks.resume(&record.id).await.map_err(fail::flat)?;
-        let record = self
-            .change(&container, |record| record.state.status = next)
-            .await?;
-        self.tell(&record, "unpause", &[]);
-        Ok(())
+        self.whole(async move |engine| {
+            let _operation = container.operation.lock().await;
+            let record = container.record();
+            if record.state.status != Status::Paused {
+                return Err(Error::internal(format!("Container {} is not paused", record.id)));
+            }
+            engine
+                .thaw(&container)
+                .await
+                .map_err(|error| fail::during(&format!("cannot resume container {}", record.id), error))
+        })
+        .await
     }
 
     /// Gives a container another name.
@@ -183,16 +271,21 @@ impl Engine {
         }
         let container = self.find(reference)?;
         let name = names::validate(name)?.to_owned();
-        let _operation = container.operation.lock().await;
-        let before = container.read(|record| record.name.clone());
-        if before == name {
-            return Err(Error::invalid(
-                "Renaming a container with the same name as its current name",
-            ));
-        }
-        let record = self.change(&container, move |record| record.name = name).await?;
-        self.tell(&record, "rename", &[("oldName", format!("/{before}"))]);
-        Ok(())
+        self.whole(async move |engine| {
+            let _operation = container.operation.lock().await;
+            let before = container.read(|record| record.name.clone());
+            if before == name {
+                return Err(Error::invalid(
+                    "Renaming a container with the same name as its current name",
+                ));
+            }
+            let record = engine
+                .change(&container, move |record| record.name = name)
+                .await?;
+            engine.tell(&record, "rename", &[("oldName", format!("/{before}"))]);
+            Ok(())
+        })
+        .await
     }
 
     /// Sets the size of a container's terminal.

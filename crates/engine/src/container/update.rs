@@ -4,6 +4,7 @@ use gantry_api_types::container::{HostConfig, UpdateConfig, UpdateResponse};
 use gantry_errdefs::Error;
 use gantry_supervisor_core::Any;
 
+use super::Container;
 use super::create::{judge_limits, judge_restart};
 use crate::{Engine, Result, fail, spec};
 
@@ -14,6 +15,11 @@ impl Engine {
     /// kernel refuses them the record keeps the old ones.
     pub async fn container_update(&self, reference: &str, update: UpdateConfig) -> Result<UpdateResponse> {
         let container = self.find(reference)?;
+        self.whole(async move |engine| engine.update(&container, update).await)
+            .await
+    }
+
+    async fn update(&self, container: &Container, update: UpdateConfig) -> Result<UpdateResponse> {
         let _operation = container.operation.lock().await;
         let record = container.record();
         let cannot = |why: String| format!("Cannot update container {}: {why}", record.id);
@@ -36,7 +42,7 @@ impl Engine {
             let updated = self.services.tasks.update(&record.id, resources).await;
             updated.map_err(|e| Error::new(e.kind(), cannot(fail::flat(e).chain())))?;
         }
-        let record = self.change(&container, |record| record.host = host).await?;
+        let record = self.change(container, |record| record.host = host).await?;
         self.tell(&record, "update", &[]);
         Ok(UpdateResponse::default())
     }

@@ -31,7 +31,7 @@ fn wait(
             let gone = *changes.borrow_and_update();
             let (running, exits, state) = container.read(|record| {
                 (
-                    record.state.status.is_running(),
+                    record.state.status.is_up(),
                     record.state.exits,
                     record.state.clone(),
                 )

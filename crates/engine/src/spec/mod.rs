@@ -37,7 +37,8 @@ pub(crate) struct Facts {
     pub(crate) devices: Vec<gantry_oci::runtime::LinuxDevice>,
 }
 
-const MASKED: &[&str] = &[
+/// What nobody sees.
+pub(crate) const MASKED: &[&str] = &[
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -52,7 +53,8 @@ const MASKED: &[&str] = &[
     "/sys/devices/virtual/powercap",
 ];
 
-const READ_ONLY: &[&str] = &[
+/// What nobody writes to.
+pub(crate) const READ_ONLY: &[&str] = &[
     "/proc/bus",
     "/proc/fs",
     "/proc/irq",
