@@ -11,6 +11,8 @@ pub(crate) enum Action {
     Delete,
     /// Say who we are.
     Version,
+    /// Say what the runtime can.
+    Info,
 }
 
 /// The arguments.
@@ -48,6 +50,10 @@ pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Args, String>
             "debug" => continue,
             "v" | "version" => {
                 args.action = Action::Version;
+                return Ok(args);
+            }
+            "info" => {
+                args.action = Action::Info;
                 return Ok(args);
             }
             _ => {}

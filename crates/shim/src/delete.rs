@@ -23,7 +23,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
         id: args.id.clone(),
         systemd_cgroup: false,
     };
-    let deleted = runtime.delete(true);
+    let deleted = runtime.run(runtime.delete(true), "delete");
     let unmounted = mounts::remove(&args.bundle.join("rootfs"));
     if let Some(address) = std::fs::read_to_string(args.bundle.join("address"))
         .ok()

@@ -49,7 +49,8 @@ impl Publisher {
     /// Adds an event and tries to send.
     pub(crate) fn publish(&mut self, topic: &str, name: &str, event: &impl Message) {
         if self.queue.len() == KEPT {
-            self.queue.pop_front();
+            // The first may be on its way.
+            self.queue.remove(usize::from(self.under_way));
         }
         self.queue.push_back(m::Envelope {
             timestamp: Some(m::Timestamp::from(SystemTime::now())),

@@ -3,11 +3,13 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Read;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use gantry_shim_api::messages::BootstrapParams;
 use gantry_sys::process::{self, Forked};
 use gantry_sys::{pty, signal, socket};
+use prost::Message;
 
 use crate::args::Args;
 use crate::server::{self, Server};
@@ -17,11 +19,17 @@ const SOCKETS: &str = "/run/containerd/s";
 
 /// Makes the serving shim. Its address is printed once it listens.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
-    // Options come again with every `Create`; whoever wrote them must not be cut off.
-    let mut options = Vec::new();
-    let _ = std::io::stdin().take(1 << 20).read_to_end(&mut options);
-    let folder =
-        std::env::var_os("GANTRY_SHIM_SOCKET_DIR").map_or_else(|| PathBuf::from(SOCKETS), PathBuf::from);
+    // Whoever writes must not be cut off. Options come again with every `Create`.
+    let mut given = Vec::new();
+    let _ = std::io::stdin().take(1 << 20).read_to_end(&mut given);
+    let params = params(&given, &args.id);
+    let folder = match std::env::var_os("GANTRY_SHIM_SOCKET_DIR").filter(|dir| !dir.is_empty()) {
+        Some(folder) => PathBuf::from(folder),
+        None => match params.as_ref().map_or("", |params| &params.socket_dir) {
+            "" => PathBuf::from(SOCKETS),
+            folder => PathBuf::from(folder),
+        },
+    };
     DirBuilder::new()
         .recursive(true)
         .mode(0o711)
@@ -46,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     match process::fork(0).map_err(|error| gantry_errdefs::chain(&error))? {
         Forked::Parent(pid, _) => {
             gantry_sys::trace::line("shim", &format!("started pid={pid} id={}", args.id), None);
-            print!("{}", answer(&address));
+            print!("{}", answer(&address, newest(params.is_some())));
             Ok(())
         }
         Forked::Child => {
@@ -63,33 +71,38 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     }
 }
 
-/// What the caller reads: the bare address from before version 3 of the contract, JSON since.
-fn answer(address: &str) -> String {
-    let newest = std::env::var("MAX_SHIM_VERSION")
+/// What newer containerds give. Before, they gave options, whose first field is not the id.
+fn params(given: &[u8], id: &str) -> Option<BootstrapParams> {
+    BootstrapParams::decode(given)
         .ok()
-        .and_then(|version| version.parse().ok())
-        .unwrap_or(2);
+        .filter(|params| params.instance_id == id)
+}
+
+/// The newest version of the contract that the caller understands: one that gives parameters knows 3, whatever it says of
+/// the versions that it asks for.
+fn newest(params: bool) -> u32 {
+    let asked = std::env::var("MAX_SHIM_VERSION")
+        .ok()
+        .and_then(|version| version.parse().ok());
+    match params {
+        true => 3,
+        false => asked.unwrap_or(2),
+    }
+}
+
+/// What the caller reads: the bare address from before version 3 of the contract, JSON since.
+fn answer(address: &str, newest: u32) -> String {
     match newest {
         0..=2 => address.to_owned(),
         _ => format!("{{\"version\":3,\"address\":\"{address}\",\"protocol\":\"ttrpc\"}}"),
     }
 }
 
-/// A name of fixed length for a socket. Not secret: FNV-1a of what makes a shim one of its kind.
+/// A name of fixed length for a socket, of what makes a shim one of its kind.
 fn name(parts: &[&str]) -> String {
-    let hash = |seed: u64| {
-        parts
-            .iter()
-            .flat_map(|part| part.bytes().chain([0]))
-            .fold(seed, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            })
-    };
-    format!(
-        "{:016x}{:016x}",
-        hash(0xcbf2_9ce4_8422_2325),
-        hash(0x8422_2325_cbf2_9ce4)
-    )
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(parts.join("/"));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Cuts all ties to whoever started us.
@@ -105,13 +118,7 @@ fn prepare(bundle: &Path) -> Result<(), String> {
         .write(true)
         .open("/dev/null")
         .map_err(|error| error.to_string())?;
-    let log = bundle.join("shim.log");
-    let log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&log)
-        .map_err(|error| error.to_string())?;
+    let log = log(bundle).map_err(|error| format!("failed to open the shim's log: {error}"))?;
     pty::duplicate_onto(null.as_fd(), 0).map_err(failed)?;
     pty::duplicate_onto(null.as_fd(), 1).map_err(failed)?;
     pty::duplicate_onto(log.as_fd(), 2).map_err(failed)?;
@@ -120,13 +127,58 @@ fn prepare(bundle: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// Where the shim's own words go: to containerd's FIFO, if somebody reads it, and otherwise to a file. Never waits.
+fn log(bundle: &Path) -> std::io::Result<fs::File> {
+    const O_NONBLOCK: i32 = 0o4000;
+    let fifo = bundle.join("log");
+    let is_fifo = fs::symlink_metadata(&fifo).is_ok_and(|file| file.file_type().is_fifo());
+    if is_fifo {
+        let opened = OpenOptions::new()
+            .write(true)
+            .custom_flags(O_NONBLOCK)
+            .open(&fifo);
+        if opened.is_ok() {
+            return opened;
+        }
+    }
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(bundle.join("shim.log"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn sockets_have_names_of_their_own() {
-        assert_ne!(name(&["a", "b", "c"]), name(&["a", "bc", ""]));
-        assert_eq!(name(&["a"]).len(), 32);
+        assert_ne!(name(&["a", "b", "c"]), name(&["a", "b", "d"]));
+        assert_eq!(
+            name(&["abc"]),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn what_is_given_is_told_apart() {
+        let given = BootstrapParams {
+            instance_id: "c1".into(),
+            socket_dir: "/s".into(),
+            ..Default::default()
+        };
+        assert_eq!(params(&given.encode_to_vec(), "c1").unwrap().socket_dir, "/s");
+        let options = gantry_shim_api::messages::Any {
+            type_url: "containerd.runc.v1.Options".into(),
+            value: vec![1, 2],
+        };
+        assert!(params(&options.encode_to_vec(), "c1").is_none());
+        assert!(params(b"", "c1").is_none());
+        assert_eq!(answer("unix:///x", 2), "unix:///x");
+        assert_eq!(
+            answer("unix:///x", 3),
+            r#"{"version":3,"address":"unix:///x","protocol":"ttrpc"}"#
+        );
     }
 }

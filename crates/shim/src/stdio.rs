@@ -32,7 +32,8 @@ pub(crate) enum Sink {
 /// One stream of output.
 #[derive(Debug)]
 pub(crate) struct Output {
-    pub(crate) fd: OwnedFd,
+    /// From the process; none at its end, while the sink still has to take what came before.
+    pub(crate) source: Option<OwnedFd>,
     pub(crate) sink: Sink,
     /// Not read now: somebody is too slow.
     pub(crate) held: bool,
@@ -115,20 +116,33 @@ fn sink(uri: &str, log: &mut Option<Log>) -> Result<Sink, Error> {
     })
 }
 
-/// The FIFO that input comes from.
-fn source(uri: &str) -> Result<Option<OwnedFd>, Error> {
+/// The FIFO that input comes from. A terminal has no end of input: its writer may go and another come.
+fn source(uri: &str, terminal: bool) -> Result<Option<OwnedFd>, Error> {
     if uri.is_empty() || uri == "attach:" {
         return Ok(None);
     }
     let path = uri.strip_prefix("fifo://").unwrap_or(uri);
-    let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(terminal)
+        .custom_flags(O_NONBLOCK)
+        .open(path);
     Ok(Some(
         file.map_err(|error| opened("the FIFO", path, error))?.into(),
     ))
 }
 
-/// Pipes for a process without a terminal.
-pub(crate) fn pipes(wanted: &Wanted) -> Result<(Streams, Ends), Error> {
+/// Gives a process's end to the user that it will run as, if the options name one.
+fn own(end: &OwnedFd, (uid, gid): (u32, u32)) -> Result<(), Error> {
+    match (uid, gid) {
+        (0, 0) => Ok(()),
+        _ => std::os::unix::fs::fchown(end, Some(uid), Some(gid))
+            .map_err(|error| Error::from(error).context("failed to give a pipe to its user")),
+    }
+}
+
+/// Pipes for a process without a terminal; `owner` is who has the process's ends.
+pub(crate) fn pipes(wanted: &Wanted, owner: (u32, u32)) -> Result<(Streams, Ends), Error> {
     let mut streams = Streams::default();
     let failed = |error: gantry_sys::Error| Error::internal(gantry_errdefs::chain(&error));
     let mut ends = Ends {
@@ -143,8 +157,9 @@ pub(crate) fn pipes(wanted: &Wanted) -> Result<(Streams, Ends), Error> {
         let sink = sink(uri, &mut streams.log)?;
         let (read, write) = epoll::pipe().map_err(failed)?;
         epoll::set_nonblocking(read.as_fd(), true).map_err(failed)?;
+        own(&write, owner)?;
         streams.outputs[at] = Some(Output {
-            fd: read,
+            source: Some(read),
             sink,
             held: false,
         });
@@ -154,9 +169,10 @@ pub(crate) fn pipes(wanted: &Wanted) -> Result<(Streams, Ends), Error> {
         }
     }
     if !wanted.stdin.is_empty() {
-        let source = source(&wanted.stdin)?;
+        let source = source(&wanted.stdin, false)?;
         let (read, write) = epoll::pipe().map_err(failed)?;
         epoll::set_nonblocking(write.as_fd(), true).map_err(failed)?;
+        own(&read, owner)?;
         streams.input = Some(Input {
             fd: write,
             source,
@@ -176,11 +192,11 @@ pub(crate) fn terminal(wanted: &Wanted, master: OwnedFd) -> Result<Streams, Erro
     let sink = sink(&wanted.stdout, &mut streams.log)?;
     let second = master.try_clone().map_err(Error::from)?;
     streams.outputs[0] = Some(Output {
-        fd: master,
+        source: Some(master),
         sink,
         held: false,
     });
-    let source = source(&wanted.stdin)?;
+    let source = source(&wanted.stdin, true)?;
     streams.input = Some(Input {
         fd: second,
         source,
@@ -232,18 +248,23 @@ impl Streams {
         complain(done);
     }
 
-    /// A stream of output has ended.
-    pub(crate) fn finish(&mut self, at: usize) {
+    /// A stream of output has ended. What its sink has not taken yet stays.
+    pub(crate) fn end(&mut self, at: usize) {
         let stream = if at == 0 { Stream::Stdout } else { Stream::Stderr };
-        if let Some(mut output) = self.outputs[at].take() {
-            output.sink.flush();
-            if let (Sink::Log, Some(log)) = (&output.sink, &mut self.log) {
-                complain(log.finish(stream));
-            }
+        let Some(output) = &mut self.outputs[at] else {
+            return;
+        };
+        output.source = None;
+        output.sink.flush();
+        if let (Sink::Log, Some(log)) = (&output.sink, &mut self.log) {
+            complain(log.finish(stream));
+        }
+        if output.sink.waits_for().is_none() {
+            self.outputs[at] = None;
         }
     }
 
-    /// Whether no output can come any more.
+    /// Whether no output can come any more, and all that came was taken.
     pub(crate) fn is_drained(&self) -> bool {
         self.outputs.iter().all(Option::is_none)
     }

@@ -1,5 +1,5 @@
-//! The task: the container's first process and those added to it, and the task service's methods on them. Runtime calls are
-//! waited for; output that comes meanwhile is in the pipes.
+//! The task: the container's first process and those added to it, and what of the task service needs no runtime. Starts
+//! nothing and waits for nothing; `server::jobs` does.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,14 +10,15 @@ use std::time::{Instant, SystemTime};
 
 use gantry_cgroups::Manager;
 use gantry_errdefs::Error;
+use gantry_oci::runtime::{LinuxNamespaceType, Spec};
 use gantry_shim_api::messages as m;
 use gantry_sys::{pty, socket};
 use prost::Message;
 
-use crate::process::{Event, State};
+use crate::process::{Call, Life};
 use crate::runtime::{self, Runtime};
 use crate::stdio::{self, Streams, Wanted};
-use crate::{bundle, metrics, mounts};
+use crate::{bundle, metrics};
 
 /// Where runtimes keep their records when the options name no place, as containerd's.
 pub(crate) const RUNTIME_ROOT: &str = "/run/containerd/runc";
@@ -28,7 +29,7 @@ pub(crate) struct Process {
     /// Empty: the first.
     pub(crate) exec_id: String,
     pub(crate) pid: i32,
-    pub(crate) state: State,
+    pub(crate) life: Life,
     pub(crate) wanted: Wanted,
     pub(crate) streams: Streams,
     /// The `process` of an exec, as JSON.
@@ -40,62 +41,122 @@ pub(crate) struct Process {
     pub(crate) waiters: Vec<(u64, u32)>,
 }
 
-/// The container.
-#[derive(Debug)]
-pub(crate) struct Task {
-    pub(crate) id: String,
-    pub(crate) bundle: PathBuf,
-    runtime: Runtime,
-    pub(crate) processes: BTreeMap<usize, Process>,
-    next: usize,
-    pub(crate) cgroup: Option<Manager>,
-}
-
-/// What the server is to do beside answering.
-pub(crate) enum Follow {
-    /// Nothing.
-    None,
-    /// The streams of this process are to be watched.
-    Watch(usize),
-    /// This process is gone, with its watches.
-    Forget(usize),
-}
-
 impl Process {
-    fn new(exec_id: &str, wanted: Wanted, spec: Vec<u8>) -> Self {
+    pub(crate) fn new(exec_id: &str, wanted: Wanted) -> Self {
         Self {
             exec_id: exec_id.to_owned(),
             pid: 0,
-            state: State::Created,
+            life: Life::new(exec_id.is_empty()),
             wanted,
             streams: Streams::default(),
-            spec,
+            spec: Vec::new(),
             exit: None,
             deadline: None,
             waiters: Vec::new(),
         }
     }
 
+    /// How it ended, once it has.
     pub(crate) fn exit_status(&self) -> u32 {
         self.exit.map_or(0, |(status, _)| status)
     }
 
+    /// When it ended, once it has.
     pub(crate) fn exited_at(&self) -> Option<m::Timestamp> {
-        self.exit
-            .filter(|_| self.state == State::Stopped)
-            .map(|(_, at)| at.into())
+        self.exit.map(|(_, at)| at.into())
+    }
+
+    /// The answer to those who wait for it.
+    pub(crate) fn exit(&self) -> m::WaitResponse {
+        m::WaitResponse {
+            exit_status: self.exit_status(),
+            exited_at: self.exited_at(),
+        }
+    }
+
+    /// The answer to a call that was done.
+    pub(crate) fn answer(&self, call: Call) -> Vec<u8> {
+        let pid = self.pid.unsigned_abs();
+        match call {
+            Call::Start => m::StartResponse { pid }.encode_to_vec(),
+            Call::Delete => m::DeleteResponse {
+                pid,
+                exit_status: self.exit_status(),
+                exited_at: self.exited_at(),
+            }
+            .encode_to_vec(),
+            _ => Vec::new(),
+        }
     }
 }
 
+/// The container.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) id: String,
+    pub(crate) bundle: PathBuf,
+    pub(crate) runtime: Runtime,
+    options: m::RuncOptions,
+    pub(crate) processes: BTreeMap<usize, Process>,
+    next: usize,
+    pub(crate) cgroup: Option<Manager>,
+    /// Its processes end with the first, as the kernel has it in a pid namespace of its own.
+    pub(crate) own_pids: bool,
+}
+
 /// The socket at which a runtime hands a terminal over.
-struct ConsoleSocket {
+#[derive(Debug)]
+struct Console {
     path: PathBuf,
     listener: UnixListener,
 }
 
-impl ConsoleSocket {
-    fn new(bundle: &Path, exec_id: &str) -> Result<Self, Error> {
-        let path = bundle.join(runtime::file_name(&format!(".pty{exec_id}"), ".sock"));
+impl Drop for Console {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Where the streams of a process that is being made will come from.
+#[derive(Debug)]
+enum Ready {
+    Pipes(Streams),
+    Terminal(Console),
+}
+
+/// A process that is being made: what the shim keeps while the runtime works.
+#[derive(Debug)]
+pub(crate) struct Making {
+    ready: Ready,
+    pid_file: PathBuf,
+    /// Of no use to anybody afterwards.
+    temporary: Vec<PathBuf>,
+}
+
+impl Making {
+    /// The process's number and streams, after its runtime has ended well.
+    pub(crate) fn finish(self, wanted: &Wanted) -> Result<(i32, Streams), Error> {
+        let pid = runtime::read_pid(&self.pid_file)?;
+        for path in &self.temporary {
+            let _ = std::fs::remove_file(path);
+        }
+        let streams = match self.ready {
+            Ready::Pipes(streams) => streams,
+            Ready::Terminal(console) => stdio::terminal(wanted, console.master()?)?,
+        };
+        Ok((pid, streams))
+    }
+
+    /// Removes what it left.
+    pub(crate) fn abandon(self) {
+        for path in &self.temporary {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl Console {
+    fn new(path: PathBuf) -> Result<Self, Error> {
         let _ = std::fs::remove_file(&path);
         let listener = socket::listen(&path)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
@@ -108,87 +169,66 @@ impl ConsoleSocket {
         let (stream, _) = self
             .listener
             .accept()
-            .map_err(|error| Error::from(error).context("the runtime sent no terminal"))?;
+            .map_err(|error| Error::from(error).context("failed to retrieve console master"))?;
         let received = socket::receive(stream.as_fd(), 4096)
             .map_err(|error| Error::internal(gantry_errdefs::chain(&error)))?;
         received
             .1
-            .ok_or_else(|| Error::internal("the runtime sent no terminal"))
+            .ok_or_else(|| Error::internal("failed to retrieve console master: none was sent"))
     }
 }
 
-impl Drop for ConsoleSocket {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+/// The options of a container whose runtime has runc's command line; the defaults when they are another's.
+pub(crate) fn options(any: Option<&m::Any>) -> m::RuncOptions {
+    any.filter(|any| any.type_url.rsplit('/').next() == Some(gantry_shim_api::RUNC_OPTIONS))
+        .and_then(|any| m::RuncOptions::decode(any.value.as_slice()).ok())
+        .unwrap_or_default()
+}
+
+/// The runtime that options ask for.
+pub(crate) fn binary(options: &m::RuncOptions) -> PathBuf {
+    match options.binary_name.as_str() {
+        "" => runtime::default_binary(),
+        name => name.into(),
     }
 }
 
 impl Task {
-    /// Makes the container. When it fails nothing stays.
-    pub(crate) fn create(namespace: &str, request: &m::CreateTaskRequest) -> Result<Self, Error> {
-        let options = match &request.options {
-            Some(any) if any.type_url.rsplit('/').next() == Some(gantry_shim_api::RUNC_OPTIONS) => {
-                m::RuncOptions::decode(any.value.as_slice()).unwrap_or_default()
-            }
-            _ => m::RuncOptions::default(),
-        };
-        let root = if options.root.is_empty() {
-            RUNTIME_ROOT
-        } else {
-            &options.root
-        };
-        let binary = match options.binary_name.is_empty() {
-            true => runtime::default_binary(),
-            false => options.binary_name.clone().into(),
+    /// A task without its process. What `delete` must know without us is kept in the bundle.
+    pub(crate) fn new(namespace: &str, request: &m::CreateTaskRequest) -> Result<Self, Error> {
+        let options = options(request.options.as_ref());
+        let root = match options.root.as_str() {
+            "" => RUNTIME_ROOT,
+            root => root,
         };
         let bundle = PathBuf::from(&request.bundle);
         let runtime = Runtime {
-            binary,
+            binary: binary(&options),
             root: Path::new(root).join(namespace),
             bundle: bundle.clone(),
             id: request.id.clone(),
             systemd_cgroup: options.systemd_cgroup,
         };
-        bundle::keep(
-            &bundle,
-            &bundle::Kept {
-                runtime: runtime.binary.clone(),
-                runtime_root: runtime.root.clone(),
-            },
-        )
-        .map_err(|error| Error::from(error).context("failed to write the bundle"))?;
-        let wanted = Wanted {
-            stdin: request.stdin.clone(),
-            stdout: request.stdout.clone(),
-            stderr: request.stderr.clone(),
-            terminal: request.terminal,
+        let kept = bundle::Kept {
+            runtime: runtime.binary.clone(),
+            runtime_root: runtime.root.clone(),
         };
-        let mut task = Self {
+        bundle::keep(&bundle, &kept)
+            .map_err(|error| Error::from(error).context("failed to write the bundle"))?;
+        Ok(Self {
             id: request.id.clone(),
             bundle,
             runtime,
+            options,
             processes: BTreeMap::new(),
             next: 1,
             cgroup: None,
-        };
-        let rootfs = task.bundle.join("rootfs");
-        let made = mounts::make(&rootfs, &request.rootfs).and_then(|()| task.create_init(wanted, &options));
-        match made {
-            Ok(init) => {
-                task.cgroup = task.find_cgroup();
-                task.processes.insert(0, init);
-                Ok(task)
-            }
-            Err(error) => {
-                let _ = task.runtime.delete(true);
-                let _ = mounts::remove(&rootfs);
-                let message = format!("OCI runtime create failed: {}", error.message());
-                Err(Error::new(error.kind(), message))
-            }
-        }
+            own_pids: true,
+        })
     }
 
-    fn create_init(&self, wanted: Wanted, options: &m::RuncOptions) -> Result<Process, Error> {
+    /// The command that makes the container, and what is to be kept while it runs.
+    pub(crate) fn make_first(&self, wanted: &Wanted, console: PathBuf) -> Result<(Command, Making), Error> {
         let pid_file = self.bundle.join("init.pid");
         let mut command = self.runtime.command("create");
         command
@@ -196,38 +236,90 @@ impl Task {
             .arg(&self.bundle)
             .arg("--pid-file")
             .arg(&pid_file);
-        if options.no_pivot_root {
+        if self.options.no_pivot_root {
             command.arg("--no-pivot");
         }
-        if options.no_new_keyring {
+        if self.options.no_new_keyring {
             command.arg("--no-new-keyring");
         }
-        let mut init = Process::new("", wanted, Vec::new());
-        init.streams = self.call(command, "create", &init)?;
-        init.pid = runtime::read_pid(&pid_file)?;
-        Ok(init)
+        let ready = self.connect(&mut command, wanted, console)?;
+        command.arg(&self.id);
+        let making = Making {
+            ready,
+            pid_file,
+            temporary: Vec::new(),
+        };
+        Ok((command, making))
     }
 
-    /// Runs a command that makes a process, with the process's streams.
-    fn call(&self, mut command: Command, verb: &str, process: &Process) -> Result<Streams, Error> {
-        if process.wanted.terminal {
-            let console = ConsoleSocket::new(&self.bundle, &process.exec_id)?;
+    /// The command that makes another process.
+    pub(crate) fn make_exec(&self, at: usize, console: PathBuf) -> Result<(Command, Making), Error> {
+        let process = self
+            .processes
+            .get(&at)
+            .ok_or_else(|| Error::not_found("process not found"))?;
+        let file = |ending| self.bundle.join(runtime::file_name(&process.exec_id, ending));
+        let (spec, pid_file) = (file(".process.json"), file(".pid"));
+        let _ = std::fs::remove_file(&pid_file);
+        std::fs::write(&spec, &process.spec)
+            .map_err(|error| Error::from(error).context(format!("failed to write {}", spec.display())))?;
+        let mut command = self.runtime.command("exec");
+        command.arg("--process").arg(&spec);
+        let ready = self.connect(&mut command, &process.wanted, console)?;
+        command
+            .arg("--detach")
+            .arg("--pid-file")
+            .arg(&pid_file)
+            .arg(&self.id);
+        let making = Making {
+            ready,
+            temporary: vec![spec, pid_file.clone()],
+            pid_file,
+        };
+        Ok((command, making))
+    }
+
+    fn connect(&self, command: &mut Command, wanted: &Wanted, console: PathBuf) -> Result<Ready, Error> {
+        if wanted.terminal {
+            let console = Console::new(console)?;
             command.arg("--console-socket").arg(&console.path);
-            self.runtime.run(command.arg(&self.id), verb)?;
-            return stdio::terminal(&process.wanted, console.master()?);
+            return Ok(Ready::Terminal(console));
         }
-        let (streams, ends) = stdio::pipes(&process.wanted)?;
+        let owner = (self.options.io_uid, self.options.io_gid);
+        let (streams, ends) = stdio::pipes(wanted, owner)?;
         command.stdin(ends.stdin).stdout(ends.stdout).stderr(ends.stderr);
-        self.runtime.run(command.arg(&self.id), verb)?;
-        Ok(streams)
+        Ok(Ready::Pipes(streams))
     }
 
-    /// The container's cgroup, by its configuration.
-    fn find_cgroup(&self) -> Option<Manager> {
-        let text = std::fs::read(self.bundle.join("config.json")).ok()?;
-        let spec: gantry_oci::runtime::Spec = serde_json::from_slice(&text).ok()?;
-        let path = spec.linux.map(|linux| linux.cgroups_path).unwrap_or_default();
-        Manager::new(Some(&path), &self.id).ok()
+    /// The command that changes limits, which it reads from its input: JSON of the specification's resources.
+    pub(crate) fn update(&self, request: &m::UpdateTaskRequest) -> Result<Command, Error> {
+        let resources = request
+            .resources
+            .as_ref()
+            .ok_or_else(|| Error::invalid("resources are missing"))?;
+        let path = self.bundle.join(".resources.json");
+        let failed = |error: std::io::Error| Error::from(error).context("failed to write resources");
+        std::fs::write(&path, &resources.value).map_err(failed)?;
+        let input = std::fs::File::open(&path).map_err(failed)?;
+        let _ = std::fs::remove_file(&path);
+        let mut command = self.runtime.command("update");
+        command.arg("--resources=-").arg(&self.id).stdin(input);
+        Ok(command)
+    }
+
+    /// Learns from the configuration what must be known of the container.
+    pub(crate) fn learn(&mut self) {
+        let spec: Option<Spec> = std::fs::read(self.bundle.join("config.json"))
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok());
+        let Some(linux) = spec.and_then(|spec| spec.linux) else {
+            return;
+        };
+        self.cgroup = Manager::new(Some(&linux.cgroups_path), &self.id).ok();
+        self.own_pids = linux
+            .namespaces
+            .iter()
+            .any(|namespace| namespace.typ == LinuxNamespaceType::Pid && namespace.path.is_empty());
     }
 
     /// The place of a process.
@@ -242,7 +334,8 @@ impl Task {
         })
     }
 
-    fn get(&mut self, exec_id: &str) -> Result<(usize, &mut Process), Error> {
+    /// A process.
+    pub(crate) fn get(&mut self, exec_id: &str) -> Result<(usize, &mut Process), Error> {
         let at = self.find(exec_id)?;
         let process = self.processes.get_mut(&at);
         process
@@ -257,148 +350,34 @@ impl Task {
 
     /// Adds a process, not yet started.
     pub(crate) fn add(&mut self, request: &m::ExecProcessRequest) -> Result<(), Error> {
-        if self.find(&request.exec_id).is_ok() {
-            return Err(Error::already_exists(format!(
-                "id {}: already exists",
-                request.exec_id
-            )));
+        let id = &request.exec_id;
+        if id.is_empty() || id.contains('/') || id.starts_with('.') {
+            return Err(Error::invalid(format!("invalid exec id {id:?}")));
         }
-        if self.init().is_none_or(|init| init.state.ended()) {
+        if self.find(id).is_ok() {
+            return Err(Error::already_exists(format!("id {id}: already exists")));
+        }
+        if self.init().is_none_or(|init| init.life.ended()) {
             return Err(Error::failed_precondition(
                 "cannot exec in a stopped state: failed precondition",
             ));
         }
-        let wanted = Wanted {
-            stdin: request.stdin.clone(),
-            stdout: request.stdout.clone(),
-            stderr: request.stderr.clone(),
-            terminal: request.terminal,
-        };
-        let spec = request
+        let mut process = Process::new(
+            id,
+            Wanted {
+                stdin: request.stdin.clone(),
+                stdout: request.stdout.clone(),
+                stderr: request.stderr.clone(),
+                terminal: request.terminal,
+            },
+        );
+        process.spec = request
             .spec
             .as_ref()
             .map(|any| any.value.clone())
             .unwrap_or_default();
-        self.processes
-            .insert(self.next, Process::new(&request.exec_id, wanted, spec));
+        self.processes.insert(self.next, process);
         self.next += 1;
-        Ok(())
-    }
-
-    /// Starts a process.
-    pub(crate) fn start(&mut self, exec_id: &str) -> Result<(i32, Follow), Error> {
-        let (at, process) = self.get(exec_id)?;
-        let next = process.state.after(Event::Started)?;
-        if at == 0 {
-            let pid = process.pid;
-            self.runtime.simple("start")?;
-            if let Some(init) = self.processes.get_mut(&0) {
-                init.state = next;
-            }
-            return Ok((pid, Follow::None));
-        }
-        let started = self.start_exec(at);
-        let Some(process) = self.processes.get_mut(&at) else {
-            return Err(Error::not_found("process not found"));
-        };
-        match started {
-            Ok((streams, pid)) => {
-                process.streams = streams;
-                process.pid = pid;
-                process.state = next;
-                Ok((pid, Follow::Watch(at)))
-            }
-            Err(error) => {
-                // It never ran: it is stopped, and may be deleted.
-                process.state = State::Stopped;
-                process.exit = Some((255, SystemTime::now()));
-                Err(Error::new(
-                    error.kind(),
-                    format!("OCI runtime exec failed: {}", error.message()),
-                ))
-            }
-        }
-    }
-
-    fn start_exec(&self, at: usize) -> Result<(Streams, i32), Error> {
-        let Some(process) = self.processes.get(&at) else {
-            return Err(Error::not_found("process not found"));
-        };
-        let file = |ending| self.bundle.join(runtime::file_name(&process.exec_id, ending));
-        let (spec, pid_file) = (file(".process.json"), file(".pid"));
-        std::fs::write(&spec, &process.spec)
-            .map_err(|error| Error::from(error).context(format!("failed to write {}", spec.display())))?;
-        let mut command = self.runtime.command("exec");
-        command
-            .arg("--process")
-            .arg(&spec)
-            .arg("--detach")
-            .arg("--pid-file")
-            .arg(&pid_file);
-        let called = self.call(command, "exec", process);
-        let pid = called.and_then(|streams| Ok((streams, runtime::read_pid(&pid_file)?)));
-        let _ = std::fs::remove_file(&spec);
-        let _ = std::fs::remove_file(&pid_file);
-        pid
-    }
-
-    /// Deletes a stopped process; the first one with the container.
-    pub(crate) fn delete(&mut self, exec_id: &str) -> Result<(m::DeleteResponse, Follow), Error> {
-        let (at, process) = self.get(exec_id)?;
-        let never_started = at != 0 && process.state == State::Created;
-        if process.state != State::Stopped && !(at == 0 && process.state == State::Created) && !never_started
-        {
-            return Err(Error::failed_precondition(format!(
-                "cannot delete a {} process",
-                process.state.word()
-            )));
-        }
-        let answer = m::DeleteResponse {
-            pid: process.pid.unsigned_abs(),
-            exit_status: process.exit_status(),
-            exited_at: process.exited_at(),
-        };
-        if at == 0 {
-            let deleted = self.runtime.delete(true);
-            let unmounted = mounts::remove(&self.bundle.join("rootfs"));
-            deleted.and(unmounted)?;
-            self.processes.clear();
-        } else {
-            self.processes.remove(&at);
-        }
-        Ok((answer, Follow::Forget(at)))
-    }
-
-    /// Sends a signal.
-    pub(crate) fn kill(&mut self, request: &m::KillRequest) -> Result<(), Error> {
-        let all = request.all;
-        let (at, process) = self.get(&request.exec_id)?;
-        if process.state.ended() && !all {
-            return Err(Error::not_found("process already finished: not found"));
-        }
-        if at == 0 {
-            return self.runtime.kill(request.signal, all);
-        }
-        if process.pid == 0 {
-            return Err(Error::failed_precondition("process not created"));
-        }
-        gantry_sys::process::kill(process.pid, request.signal as i32)
-            .map_err(|_| Error::not_found("process already finished: not found"))
-    }
-
-    /// Freezes or thaws the container.
-    pub(crate) fn set_paused(&mut self, paused: bool) -> Result<(), Error> {
-        let (event, verb) = if paused {
-            (Event::Paused, "pause")
-        } else {
-            (Event::Resumed, "resume")
-        };
-        let (_, init) = self.get("")?;
-        let next = init.state.after(event)?;
-        self.runtime.simple(verb)?;
-        if let Some(init) = self.processes.get_mut(&0) {
-            init.state = next;
-        }
         Ok(())
     }
 
@@ -425,8 +404,8 @@ impl Task {
         Ok(at)
     }
 
-    /// Every process of the container.
-    pub(crate) fn pids(&self) -> Result<Vec<u32>, Error> {
+    /// Every process of the container; of those that were added, with what they are called.
+    pub(crate) fn pids(&self) -> Result<Vec<m::ProcessInfo>, Error> {
         let cgroup = self
             .cgroup
             .as_ref()
@@ -434,24 +413,26 @@ impl Task {
         let pids = cgroup
             .pids()
             .map_err(|error| Error::internal(gantry_errdefs::chain(&error)))?;
-        Ok(pids.into_iter().map(i32::unsigned_abs).collect())
-    }
-
-    /// Changes limits: JSON of the specification's resources.
-    pub(crate) fn update(&self, request: &m::UpdateTaskRequest) -> Result<(), Error> {
-        let resources = request
-            .resources
-            .as_ref()
-            .ok_or_else(|| Error::invalid("resources are missing"))?;
-        let path = self.bundle.join(".resources.json");
-        std::fs::write(&path, &resources.value)
-            .map_err(|error| Error::from(error).context("failed to write resources"))?;
-        let mut command = self.runtime.command("update");
-        let done = self
-            .runtime
-            .run(command.arg("--resources").arg(&path).arg(&self.id), "update");
-        let _ = std::fs::remove_file(&path);
-        done
+        let details = |pid: i32| {
+            let process = self
+                .processes
+                .values()
+                .find(|process| process.pid == pid && !process.exec_id.is_empty())?;
+            let details = m::ProcessDetails {
+                exec_id: process.exec_id.clone(),
+            };
+            Some(m::Any {
+                type_url: "containerd.runc.v1.ProcessDetails".to_owned(),
+                value: details.encode_to_vec(),
+            })
+        };
+        Ok(pids
+            .into_iter()
+            .map(|pid| m::ProcessInfo {
+                pid: pid.unsigned_abs(),
+                info: details(pid),
+            })
+            .collect())
     }
 
     /// What was used.

@@ -28,10 +28,10 @@ impl Server {
             return;
         };
         for (slot, output) in process.streams.outputs.iter().enumerate() {
-            if let Some(output) = output {
+            if let Some(source) = output.as_ref().and_then(|output| output.source.as_ref()) {
                 let _ = self
                     .epoll
-                    .add(output.fd.as_fd(), event::READ, token(at, STDOUT + slot as u64));
+                    .add(source.as_fd(), event::READ, token(at, STDOUT + slot as u64));
             }
         }
         if let Some(source) = process
@@ -64,15 +64,18 @@ impl Server {
                 return;
             };
             framed = !process.wanted.terminal;
-            let Some(output) = &process.streams.outputs[slot] else {
+            let Some(source) = process.streams.outputs[slot]
+                .as_ref()
+                .and_then(|output| output.source.as_ref())
+            else {
                 return;
             };
-            match fd::read(output.fd.as_fd(), &mut buffer) {
+            match fd::read(source.as_fd(), &mut buffer) {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 // A terminal whose other side is closed is an error; it is the end.
                 Ok(0) | Err(_) => {
-                    self.epoll.remove(output.fd.as_fd());
-                    process.streams.finish(slot);
+                    self.epoll.remove(source.as_fd());
+                    process.streams.end(slot);
                     None
                 }
                 Ok(count) => {
@@ -81,7 +84,10 @@ impl Server {
                 }
             }
         };
-        let Some(count) = read else { return self.settle(at) };
+        let Some(count) = read else {
+            self.hold(at);
+            return self.settle(at);
+        };
         let tokens: Vec<u64> = self.clients.keys().copied().collect();
         for client_token in tokens {
             let Some(client) = self.clients.get_mut(&client_token) else {
@@ -96,8 +102,9 @@ impl Server {
         self.hold(at);
     }
 
-    /// Stops reading from a process while somebody is too slow, and goes on when nobody is.
-    fn hold(&mut self, at: usize) {
+    /// Stops reading from a process while somebody is too slow, and goes on when nobody is. An ended process is held back by
+    /// nobody.
+    pub(super) fn hold(&mut self, at: usize) {
         let slow = self.clients.values().any(|client| {
             client.waiting.len() > WAITING
                 && client
@@ -108,26 +115,21 @@ impl Server {
         let Some(process) = self.task.as_mut().and_then(|task| task.processes.get_mut(&at)) else {
             return;
         };
-        let ended = process.state.ended();
+        let ended = process.life.ended();
         for (slot, output) in process.streams.outputs.iter_mut().enumerate() {
             let Some(output) = output else { continue };
             if let Some(sink) = output.sink.waits_for() {
                 let _ = self.epoll.add(sink, event::WRITE, token(at, SINK + slot as u64));
             }
             let hold = !ended && (slow || output.sink.is_full());
-            if hold != output.held {
+            if let Some(source) = output.source.as_ref().filter(|_| hold != output.held) {
                 output.held = hold;
                 let events = if hold { 0 } else { event::READ };
                 let _ = self
                     .epoll
-                    .change(output.fd.as_fd(), events, token(at, STDOUT + slot as u64));
+                    .change(source.as_fd(), events, token(at, STDOUT + slot as u64));
             }
         }
-    }
-
-    /// An ended process is held back by nobody.
-    pub(super) fn release(&mut self, at: usize) {
-        self.hold(at);
     }
 
     /// A FIFO takes more.
@@ -140,9 +142,13 @@ impl Server {
                 && let crate::stdio::Sink::Fifo { fd, .. } = &output.sink
             {
                 self.epoll.remove(fd.as_fd());
+                if output.source.is_none() {
+                    process.streams.outputs[slot] = None;
+                }
             }
         }
         self.hold(at);
+        self.settle(at);
     }
 
     /// Input from a FIFO.
@@ -241,7 +247,7 @@ impl Server {
                 let terminal = process.is_some_and(|process| process.wanted.terminal);
                 // What has ended has nothing more to say.
                 client.closing =
-                    process.is_none_or(|process| process.state == crate::process::State::Stopped);
+                    process.is_none_or(|process| process.life.state == crate::process::State::Stopped);
                 client
                     .waiting
                     .extend_from_slice(format!("{{\"terminal\":{terminal}}}\n").as_bytes());

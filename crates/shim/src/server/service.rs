@@ -1,45 +1,64 @@
-//! The task service's methods: decoded, done, answered. Order of what is told: create, start, exit, delete.
+//! The task service's methods: decoded, done or begun, answered. What another call keeps from being done now is done when
+//! that has ended.
 
 use gantry_errdefs::Error;
 use gantry_shim_api::SERVICES;
 use gantry_shim_api::frame::Request;
 use gantry_shim_api::messages as m;
-use gantry_sys::epoll::event;
-use gantry_sys::{process, socket};
+use gantry_sys::process;
 use prost::Message;
-use std::os::fd::AsFd;
 
-use super::{ATTACH, OOM, Server};
-use crate::process::State;
-use crate::task::{Follow, Task};
+use super::Server;
+use super::connections::Caller;
+use super::jobs::Purpose;
+use crate::process::{Call, Denied, Effect, Event, State};
+use crate::task::Task;
 
-/// The answer to a call; none when it comes later.
-type Answer = Option<Result<Vec<u8>, Error>>;
+/// Why there is no answer.
+enum Stop {
+    /// It comes later, from whoever took the call.
+    Later,
+    /// The call has to be made again.
+    Busy,
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Denied> for Stop {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Busy => Self::Busy,
+            Denied::State { .. } => Self::Failed(Error::failed_precondition(denied.to_string())),
+        }
+    }
+}
+
+type Answer = Result<Vec<u8>, Stop>;
 
 fn decode<T: Message + Default>(request: &Request) -> Result<T, Error> {
     T::decode(request.payload.as_slice())
         .map_err(|error| Error::invalid(format!("failed to decode {}: {error}", request.method)))
 }
 
-fn empty() -> Vec<u8> {
-    Vec::new()
-}
+/// The answer without fields.
+const EMPTY: Vec<u8> = Vec::new();
 
 impl Server {
     /// Handles one call.
-    pub(super) fn handle(&mut self, token: u64, stream: u32, request: &Request) -> Answer {
-        if !SERVICES.contains(&request.service.as_str()) {
-            return Some(Err(Error::not_implemented(format!(
-                "service {}",
-                request.service
-            ))));
-        }
+    pub(super) fn handle(&mut self, caller: Caller, request: Request) {
         // Whoever calls is there to hear what could not be told before.
         self.publisher.send();
         self.watch_publisher();
-        match request.method.as_str() {
-            "Wait" => self.wait(token, stream, request),
-            method => Some(self.call(method, request)),
+        match self.call(caller, &request) {
+            Ok(answer) => self.answer(caller, Ok(answer)),
+            Err(Stop::Failed(error)) => self.answer(caller, Err(error)),
+            Err(Stop::Later) => {}
+            Err(Stop::Busy) => self.deferred.push((caller, request)),
         }
     }
 
@@ -50,25 +69,34 @@ impl Server {
             .ok_or_else(|| Error::not_found(format!("container {id} not created: not found")))
     }
 
-    fn call(&mut self, method: &str, request: &Request) -> Result<Vec<u8>, Error> {
-        match method {
-            "Create" => self.create(&decode(request)?),
-            "Start" => self.start(&decode(request)?),
+    fn call(&mut self, caller: Caller, request: &Request) -> Answer {
+        if !SERVICES.contains(&request.service.as_str()) {
+            return Err(Error::not_implemented(format!("service {}", request.service)).into());
+        }
+        match request.method.as_str() {
+            "Create" => {
+                self.create(caller, decode(request)?)?;
+                Err(Stop::Later)
+            }
+            "Start" => {
+                let wanted: m::StartRequest = decode(request)?;
+                self.ask(caller, &wanted.exec_id, Call::Start)
+            }
+            "Delete" => {
+                let wanted: m::DeleteRequest = decode(request)?;
+                self.ask(caller, &wanted.exec_id, Call::Delete)
+            }
+            "Pause" => self.ask(caller, "", Call::Pause),
+            "Resume" => self.ask(caller, "", Call::Resume),
+            "Update" => self.update(caller, &decode(request)?),
+            "Kill" => self.kill(caller, &decode(request)?),
             "State" => self.state(&decode(request)?),
-            "Delete" => self.delete(&decode(request)?),
+            "Wait" => self.wait(caller, &decode(request)?),
             "Exec" => self.exec(&decode(request)?),
-            "Kill" => self.task()?.kill(&decode(request)?).map(|()| empty()),
-            "Pause" => self.set_paused(true),
-            "Resume" => self.set_paused(false),
-            "ResizePty" => self.task()?.resize(&decode(request)?).map(|()| empty()),
+            "ResizePty" => Ok(self.task()?.resize(&decode(request)?).map(|()| EMPTY)?),
             "CloseIO" => self.close_io(&decode(request)?),
-            "Update" => self.task()?.update(&decode(request)?).map(|()| empty()),
             "Pids" => {
-                let pids = self.task()?.pids()?;
-                let processes = pids
-                    .into_iter()
-                    .map(|pid| m::ProcessInfo { pid, info: None })
-                    .collect();
+                let processes = self.task()?.pids()?;
                 Ok(m::PidsResponse { processes }.encode_to_vec())
             }
             "Stats" => {
@@ -85,194 +113,129 @@ impl Server {
                 version: String::new(),
             }
             .encode_to_vec()),
-            "Shutdown" => self.shutdown(&decode(request)?),
-            other => Err(Error::not_implemented(format!("method {other}"))),
+            "Shutdown" => {
+                let wanted: m::ShutdownRequest = decode(request)?;
+                // With a container it goes on, unless told otherwise.
+                self.done = wanted.now || (self.task.is_none() && !self.creating);
+                Ok(EMPTY)
+            }
+            "Checkpoint" => Err(Error::not_implemented("checkpoint: not implemented").into()),
+            other => Err(Error::not_implemented(format!("method {other}")).into()),
         }
     }
 
-    fn create(&mut self, request: &m::CreateTaskRequest) -> Result<Vec<u8>, Error> {
-        if self.task.is_some() {
-            return Err(Error::already_exists(format!(
-                "container {}: already exists",
-                request.id
-            )));
+    /// Asks something of a process that takes a call of the runtime.
+    fn ask(&mut self, caller: Caller, exec_id: &str, call: Call) -> Answer {
+        let (at, process) = self.task()?.get(exec_id)?;
+        let (life, effects) = process.life.apply(Event::Asked(call))?;
+        if !effects.contains(&Effect::Run(call)) {
+            let answer = process.answer(call);
+            process.life = life;
+            self.follow(at, effects);
+            return Ok(answer);
         }
-        let attach = socket::listen(&self.bundle.join("attach.sock"))
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-            .map_err(|error| Error::from(error).context("failed to make the attach socket"))?;
-        let task = match Task::create(&self.namespace, request) {
-            Ok(task) => task,
-            Err(error) => {
-                let _ = std::fs::remove_file(self.bundle.join("attach.sock"));
-                return Err(error);
+        self.run(caller, at, call, None)
+    }
+
+    /// Begins a call; only when it has begun is it under way. It may have ended by then, if it could not be made.
+    fn run(
+        &mut self,
+        caller: Caller,
+        at: usize,
+        call: Call,
+        update: Option<std::process::Command>,
+    ) -> Answer {
+        let set = |server: &mut Self, to: Option<Call>| {
+            let process = server.task.as_mut().and_then(|task| task.processes.get_mut(&at));
+            if let Some(process) = process {
+                process.life.call = to;
             }
         };
-        self.epoll
-            .add(attach.as_fd(), event::READ, ATTACH)
-            .map_err(|error| Error::internal(gantry_errdefs::chain(&error)))?;
-        self.attach = Some(attach);
-        let pid = task.init().map_or(0, |init| init.pid.unsigned_abs());
-        self.oom = task
-            .cgroup
-            .as_ref()
-            .and_then(|cgroup| cgroup.watch_oom().ok().flatten());
-        if let Some(watch) = &self.oom {
-            let _ = self.epoll.add(watch.as_fd(), event::READ, OOM);
+        set(self, Some(call));
+        if let Err(error) = self.begin_for(caller, at, call, update) {
+            set(self, None);
+            return Err(error.into());
         }
-        self.task = Some(task);
-        self.watch_streams(0);
-        let event = m::TaskCreate {
-            container_id: request.id.clone(),
-            bundle: request.bundle.clone(),
-            rootfs: request.rootfs.clone(),
-            io: Some(m::TaskIo {
-                stdin: request.stdin.clone(),
-                stdout: request.stdout.clone(),
-                stderr: request.stderr.clone(),
-                terminal: request.terminal,
-            }),
-            checkpoint: String::new(),
-            pid,
-        };
-        self.publish("/tasks/create", "TaskCreate", &event);
-        Ok(m::StartResponse { pid }.encode_to_vec())
+        Err(Stop::Later)
     }
 
-    fn start(&mut self, request: &m::StateRequest) -> Result<Vec<u8>, Error> {
-        let (pid, follow) = self.task()?.start(&request.exec_id)?;
-        let pid = pid.unsigned_abs();
-        gantry_sys::trace::line(
-            "shim",
-            &format!(
-                "process started pid={pid} id={} exec={}",
-                self.id, request.exec_id
-            ),
-            None,
-        );
-        let container_id = self.id.clone();
-        if request.exec_id.is_empty() {
-            self.publish("/tasks/start", "TaskStart", &m::TaskStart { container_id, pid });
-        } else {
-            let exec_id = request.exec_id.clone();
-            self.publish(
-                "/tasks/exec-started",
-                "TaskExecStarted",
-                &m::TaskExecStarted {
-                    container_id,
-                    exec_id,
-                    pid,
-                },
-            );
-        }
-        if let Follow::Watch(at) = follow {
-            self.watch_streams(at);
-        }
-        Ok(m::StartResponse { pid }.encode_to_vec())
+    fn update(&mut self, caller: Caller, request: &m::UpdateTaskRequest) -> Answer {
+        let task = self.task()?;
+        let (at, process) = task.get("")?;
+        process.life.apply(Event::Asked(Call::Update))?;
+        let command = task.update(request)?;
+        self.run(caller, at, Call::Update, Some(command))
     }
 
-    fn state(&mut self, request: &m::StateRequest) -> Result<Vec<u8>, Error> {
-        let at = self.task()?.find(&request.exec_id)?;
-        let process = self
-            .task
-            .as_ref()
-            .and_then(|task| task.processes.get(&at))
-            .ok_or_else(|| Error::not_found("process not found"))?;
+    /// Signals are sent whatever else is under way.
+    fn kill(&mut self, caller: Caller, request: &m::KillRequest) -> Answer {
+        let (at, process) = self.task()?.get(&request.exec_id)?;
+        if process.life.ended() && !request.all {
+            return Err(Error::not_found("process already finished: not found").into());
+        }
+        if at != 0 {
+            if process.pid == 0 {
+                return Err(Error::failed_precondition("process not created: failed precondition").into());
+            }
+            return process::kill(process.pid, request.signal.cast_signed())
+                .map(|()| EMPTY)
+                .map_err(|_| Error::not_found("process already finished: not found").into());
+        }
+        if process.life.call == Some(Call::Delete) {
+            return Err(Stop::Busy);
+        }
+        let runtime = self.task()?.runtime.clone();
+        let command = runtime.kill(request.signal, request.all);
+        self.begin(runtime, (command, "kill"), Some(caller), Purpose::Kill);
+        Err(Stop::Later)
+    }
+
+    fn state(&mut self, request: &m::StateRequest) -> Answer {
+        let bundle = self.bundle.to_string_lossy().into_owned();
+        let id = self.id.clone();
+        let (_, process) = self.task()?.get(&request.exec_id)?;
+        let stopped = process.life.state == State::Stopped;
         Ok(m::StateResponse {
-            id: self.id.clone(),
-            bundle: self.bundle.to_string_lossy().into_owned(),
-            exec_id: process.exec_id.clone(),
+            id,
+            bundle,
             pid: process.pid.unsigned_abs(),
-            status: process.state.number(),
+            status: process.life.number(),
             stdin: process.wanted.stdin.clone(),
             stdout: process.wanted.stdout.clone(),
             stderr: process.wanted.stderr.clone(),
             terminal: process.wanted.terminal,
-            exit_status: if process.state == State::Stopped {
-                process.exit_status()
-            } else {
-                0
-            },
-            exited_at: process.exited_at(),
+            exit_status: if stopped { process.exit_status() } else { 0 },
+            exited_at: process.exited_at().filter(|_| stopped),
+            exec_id: process.exec_id.clone(),
         }
         .encode_to_vec())
     }
 
-    fn delete(&mut self, request: &m::StateRequest) -> Result<Vec<u8>, Error> {
-        let (answer, follow) = self.task()?.delete(&request.exec_id)?;
-        if let Follow::Forget(at) = follow {
-            self.end_clients(at);
-        }
-        if request.exec_id.is_empty() {
-            self.task = None;
-            self.oom = None;
-            let event = m::TaskDelete {
-                container_id: self.id.clone(),
-                pid: answer.pid,
-                exit_status: answer.exit_status,
-                exited_at: answer.exited_at,
-                id: String::new(),
-            };
-            self.publish("/tasks/delete", "TaskDelete", &event);
-        }
-        Ok(answer.encode_to_vec())
-    }
-
-    fn exec(&mut self, request: &m::ExecProcessRequest) -> Result<Vec<u8>, Error> {
+    fn exec(&mut self, request: &m::ExecProcessRequest) -> Answer {
         self.task()?.add(request)?;
         let event = m::TaskExecAdded {
             container_id: self.id.clone(),
             exec_id: request.exec_id.clone(),
         };
         self.publish("/tasks/exec-added", "TaskExecAdded", &event);
-        Ok(empty())
+        Ok(EMPTY)
     }
 
-    fn set_paused(&mut self, paused: bool) -> Result<Vec<u8>, Error> {
-        self.task()?.set_paused(paused)?;
-        let event = m::TaskPaused {
-            container_id: self.id.clone(),
-        };
-        match paused {
-            true => self.publish("/tasks/paused", "TaskPaused", &event),
-            false => self.publish("/tasks/resumed", "TaskResumed", &event),
-        }
-        Ok(empty())
-    }
-
-    fn close_io(&mut self, request: &m::CloseIoRequest) -> Result<Vec<u8>, Error> {
+    fn close_io(&mut self, request: &m::CloseIoRequest) -> Answer {
         if request.stdin {
             let at = self.task()?.close_input(&request.exec_id)?;
             self.flush_input(at);
         }
-        Ok(empty())
+        Ok(EMPTY)
     }
 
     /// Answers now if the process has ended, and otherwise when it does.
-    fn wait(&mut self, token: u64, stream: u32, request: &Request) -> Answer {
-        let mut later = || -> Result<Option<Vec<u8>>, Error> {
-            let wanted: m::StateRequest = decode(request)?;
-            let task = self.task()?;
-            let at = task.find(&wanted.exec_id)?;
-            let process = task
-                .processes
-                .get_mut(&at)
-                .ok_or_else(|| Error::not_found("process not found"))?;
-            if process.state == State::Stopped {
-                let answer = m::WaitResponse {
-                    exit_status: process.exit_status(),
-                    exited_at: process.exited_at(),
-                };
-                return Ok(Some(answer.encode_to_vec()));
-            }
-            process.waiters.push((token, stream));
-            Ok(None)
-        };
-        later().transpose()
-    }
-
-    fn shutdown(&mut self, request: &m::ShutdownRequest) -> Result<Vec<u8>, Error> {
-        // With a container it goes on, unless told otherwise.
-        self.done = self.task.is_none() || request.now;
-        Ok(empty())
+    fn wait(&mut self, caller: Caller, request: &m::WaitRequest) -> Answer {
+        let (_, process) = self.task()?.get(&request.exec_id)?;
+        if process.life.state == State::Stopped {
+            return Ok(process.exit().encode_to_vec());
+        }
+        process.waiters.push(caller);
+        Err(Stop::Later)
     }
 }
