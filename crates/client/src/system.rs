@@ -8,7 +8,7 @@ use http::Method;
 
 use crate::client::{Client, Content};
 use crate::error::Result;
-use crate::query::Query;
+use crate::query::{Query, escape};
 use crate::stream::Messages;
 
 impl Client {
@@ -41,5 +41,11 @@ impl Client {
             .on("/events".to_owned());
         let body = self.request(Method::GET, &path, Content::None).await?;
         Ok(Messages::new(body))
+    }
+
+    /// Everything about a network or a volume, as the engine wrote it.
+    pub async fn object_inspect_raw(&self, kind: &str, name: &str) -> Result<Bytes> {
+        let path = format!("/{kind}s/{}", escape(name));
+        self.call_raw(Method::GET, &path, Content::None).await
     }
 }

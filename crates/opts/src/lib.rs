@@ -11,6 +11,7 @@ pub mod duration;
 pub mod env;
 pub mod filter;
 pub mod host;
+pub mod image;
 pub mod mount;
 pub mod port;
 pub mod restart;
