@@ -49,3 +49,15 @@ pub(crate) fn restarting(id: &str) -> Error {
         "Container {id} is restarting, wait until the container is running"
     ))
 }
+
+/// The error of a task as dockerd passes on containerd's: with the word for its code at the end.
+pub(crate) fn of_task(what: &str, error: Error) -> Error {
+    let mut message = error.chain();
+    if !what.is_empty() {
+        message = format!("{what}: {message}");
+    }
+    if error.kind() == Kind::Internal && !message.ends_with(": unknown") {
+        message.push_str(": unknown");
+    }
+    Error::new(error.kind(), message)
+}

@@ -198,7 +198,8 @@ impl Engine {
                 Ok(attachment)
             }
             Err(error) => {
-                let message = error.chain();
+                let error = fail::of_task("", error);
+                let message = error.message().to_owned();
                 let code = if message.to_lowercase().contains("permission denied") {
                     126
                 } else {

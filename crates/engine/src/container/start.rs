@@ -80,7 +80,6 @@ impl Engine {
                         let state = &mut record.state;
                         state.error = message;
                         state.exit_code = code;
-                        state.exits += 1;
                         state.status = state.status.after(Event::GiveUp).unwrap_or(state.status);
                     })
                     .await?;
@@ -182,14 +181,14 @@ impl Engine {
             options: None,
         };
         let made = self.services.tasks.create(request).await;
-        made.map_err(|error| fail::during("failed to create task for container", error))?;
+        made.map_err(|error| fail::of_task("failed to create task for container", error))?;
         // Attached before the start, they miss nothing.
         self.serve_waiting(container).await;
         self.services
             .tasks
             .start(id, "")
             .await
-            .map_err(|error| fail::during("failed to start task for container", error))
+            .map_err(|error| fail::of_task("failed to start task for container", error))
     }
 
     fn stdio(&self, record: &record::Container) -> Stdio {

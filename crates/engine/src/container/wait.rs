@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use gantry_api_types::container::{WaitError, WaitResponse};
+use gantry_api_types::container::WaitResponse;
 
 use super::Container;
 use crate::{Engine, Result, WaitCondition};
@@ -42,13 +42,8 @@ fn wait(
                 WaitCondition::Removed => gone,
             };
             if over {
-                let error = (!state.error.is_empty()).then(|| WaitError {
-                    message: state.error.clone(),
-                });
-                return WaitResponse {
-                    error,
-                    status_code: state.exit_code,
-                };
+                // Why a start failed is the answer to the start, not to the wait.
+                return WaitResponse { error: None, status_code: state.exit_code };
             }
             if changes.changed().await.is_err() {
                 return WaitResponse {

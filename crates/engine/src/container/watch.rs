@@ -320,7 +320,7 @@ impl Engine {
                     "unless-stopped" => ended && !record.state.stopped_by_user,
                     _ => false,
                 };
-                if record.host.auto_remove && record.state.exits > 0 {
+                if record.host.auto_remove && (record.state.exits > 0 || !record.state.error.is_empty()) {
                     self.remove_later(&container);
                 } else if wanted || record.state.status == Status::Restarting {
                     self.restart_later(&container);
