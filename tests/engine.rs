@@ -47,6 +47,11 @@ impl Engine {
         self.place.dir()
     }
 
+    /// The cgroup below which those of its containers are.
+    pub fn cgroup(&self) -> &str {
+        self.place.cgroup()
+    }
+
     /// The daemon's data root.
     pub fn data(&self) -> PathBuf {
         self.dir().join("data")

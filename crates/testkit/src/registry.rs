@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 
@@ -12,6 +12,7 @@ use crate::cmd::{PATIENCE, Said, run};
 pub struct Registry {
     child: Child,
     address: String,
+    store: PathBuf,
 }
 
 impl Registry {
@@ -47,6 +48,7 @@ impl Registry {
         let mut registry = Self {
             child,
             address: String::new(),
+            store,
         };
         let mut said = Vec::new();
         while registry.address.is_empty() {
@@ -71,6 +73,14 @@ impl Registry {
     /// `127.0.0.1:PORT/name`.
     pub fn reference(&self, name: &str) -> String {
         format!("{}/{name}", self.address)
+    }
+
+    /// The file that holds a blob, if the registry has it: for tests that harm it.
+    pub fn blob(&self, digest: &str) -> Option<PathBuf> {
+        let hex = digest.strip_prefix("sha256:")?;
+        let folder = self.store.join("docker/registry/v2/blobs/sha256");
+        let path = folder.join(hex.get(..2)?).join(hex).join("data");
+        path.is_file().then_some(path)
     }
 
     /// Copies everything under `tag` of an OCI layout to `name` (with its tag), by skopeo; returns what it said.

@@ -1,0 +1,237 @@
+//! Images from a real registry.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::process::Command;
+
+use gantry_testkit::cmd::run;
+use gantry_testkit::image::{Compression, Image, Layer, own_architecture, write_layout};
+use gantry_testkit::place::Place;
+use gantry_testkit::registry::Registry;
+use gantry_tests::engine::Engine;
+
+use crate::{BOTH, Cli};
+
+/// One of everything that a layer can hold.
+fn nasty() -> Image {
+    let mut base = Layer::busybox();
+    base.dir("d/", 0o755)
+        .file("d/kept", 0o640, b"kept")
+        .file("d/gone", 0o644, b"gone")
+        .dir("opaque/", 0o700)
+        .file("opaque/hidden", 0o644, b"hidden")
+        .file("replaced", 0o644, b"old")
+        .file("setuid", 0o4755, b"#!/bin/sh\n")
+        .file_with_xattrs(
+            "attributed",
+            0o755,
+            b"x",
+            &[("user.test", b"value"), ("security.capability", CAP)],
+        )
+        .hard_link("linked", "d/kept")
+        .symlink("pointer", "/d/kept")
+        .symlink("outside", "../../../../etc/hostname");
+    let mut top = Layer::new();
+    top.whiteout("d/gone")
+        .opaque("opaque/")
+        .file("opaque/shown", 0o600, b"shown")
+        .dir("replaced/", 0o711)
+        .file("replaced/new", 0o644, b"new")
+        .hard_link("d/second", "d/kept");
+    Image::new()
+        .layer(base, Compression::Gzip)
+        .layer(top, Compression::Zstd)
+}
+
+/// cap_net_raw=ep, as a file has it.
+const CAP: &[u8] = &[1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// What is to be seen of a tree: mode, owner, size, links, device, target, time, by path.
+fn seen(root: &Path) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    let mut next = vec![root.to_path_buf()];
+    while let Some(path) = next.pop() {
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        let name = path.strip_prefix(root).unwrap().display().to_string();
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            next.extend(fs::read_dir(&path).unwrap().flatten().map(|entry| entry.path()));
+        }
+        let target = fs::read_link(&path)
+            .map(|target| target.display().to_string())
+            .unwrap_or_default();
+        let size = if kind.is_file() { metadata.size() } else { 0 };
+        let links = if kind.is_dir() { 0 } else { metadata.nlink() };
+        let device = if kind.is_char_device() || kind.is_block_device() {
+            metadata.rdev()
+        } else {
+            0
+        };
+        let line = format!(
+            "{:o} {}:{} {size} {links} {device} {target} {}",
+            metadata.mode(),
+            metadata.uid(),
+            metadata.gid(),
+            metadata.mtime()
+        );
+        all.insert(name, line);
+    }
+    all
+}
+
+#[test]
+fn a_pulled_image_is_what_umoci_unpacks() {
+    let place = Place::new();
+    let registry = Registry::start(place.dir());
+    let layout = place.join("layout");
+    write_layout(&layout, "nasty", &[&nasty()]);
+    registry.push(&layout, "nasty", "nasty:1").success();
+    let image = registry.reference("nasty:1");
+    let engine = Engine::start();
+    for cli in BOTH {
+        let said = cli.run(&engine, &["pull", &image]).success();
+        assert!(
+            said.stdout.contains("Status: Downloaded newer image for"),
+            "{said:#?}"
+        );
+        let said = cli.run(&engine, &["pull", "-q", &image]).success();
+        assert!(said.line().contains("nasty:1"), "{said:#?}");
+        // The tree, by way of a container's root.
+        engine
+            .gantry(["create", "--name", "n", "--network", "none", &image, "sh"])
+            .success();
+        engine.gantry(["start", "n"]).success();
+        let script = "cat /d/kept /opaque/shown /replaced/new; ls /opaque; ls /d; stat -c %h /linked; stat -c %a /setuid";
+        let said = cli
+            .run(
+                &engine,
+                &["run", "--rm", "--network", "none", &image, "sh", "-c", script],
+            )
+            .success();
+        assert_eq!(said.stdout, "keptshownnewshown\nkept\nsecond\n3\n4755\n");
+        engine.gantry(["rm", "-f", "n"]).success();
+        engine.gantry(["rmi", &image]).success();
+        assert_eq!(engine.gantry(["images", "-q"]).success().stdout, "");
+    }
+    // umoci's tree and ours: mounted read-only from our snapshots by a container that only sleeps.
+    let bundle = place.join("umoci");
+    let source = format!("{}:nasty", layout.display());
+    run(Command::new("umoci")
+        .args(["unpack", "--image", &source])
+        .arg(&bundle))
+    .success();
+    engine.gantry(["pull", "-q", &image]).success();
+    engine
+        .gantry([
+            "run",
+            "-d",
+            "--name",
+            "tree",
+            "--network",
+            "none",
+            &image,
+            "sleep",
+            "1000",
+        ])
+        .success();
+    let pid = engine
+        .gantry(["inspect", "-f", "{{.State.Pid}}", "tree"])
+        .success()
+        .line()
+        .to_owned();
+    let mut theirs = seen(&bundle.join("rootfs"));
+    let mut ours = seen(Path::new(&format!("/proc/{pid}/root")));
+    // What a container has beside its image: mount points, and the times of folders they were made in.
+    let mounted = ["dev", "proc", "sys", "etc", "tmp", ""];
+    let of_image = |path: &String| {
+        !mounted
+            .iter()
+            .any(|top| path == top || path.starts_with(&format!("{top}/")) && !top.is_empty())
+    };
+    theirs.retain(|path, _| of_image(path));
+    ours.retain(|path, _| of_image(path));
+    assert_eq!(ours, theirs);
+    let attribute = run(Command::new("getfattr")
+        .args(["-m", "-", "-d", "-e", "hex"])
+        .arg(format!("/proc/{pid}/root/attributed")));
+    let said = attribute.success().stdout;
+    assert!(
+        said.contains("user.test=0x76616c7565") && said.contains("security.capability=0x01000002"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_index_gives_the_hosts_platform_and_a_digest_is_a_name() {
+    let place = Place::new();
+    let registry = Registry::start(place.dir());
+    let layout = place.join("layout");
+    let other = if own_architecture() == "amd64" {
+        "arm64"
+    } else {
+        "amd64"
+    };
+    let mut wrong = Layer::busybox();
+    wrong.file("which", 0o644, b"other");
+    let mut right = Layer::busybox();
+    right.file("which", 0o644, b"own");
+    let images = [
+        Image::new().layer(wrong, Compression::Gzip).architecture(other),
+        Image::new().layer(right, Compression::Gzip),
+    ];
+    let digest = write_layout(&layout, "two", &[&images[0], &images[1]]);
+    registry.push(&layout, "two", "two:latest").success();
+    let engine = Engine::start();
+    let by_digest = format!("{}@{digest}", registry.reference("two"));
+    let by_tag = registry.reference("two");
+    for reference in [&by_tag, &by_digest] {
+        let said = engine
+            .gantry(["run", "--rm", "--network", "none", reference, "cat", "/which"])
+            .success();
+        assert_eq!(said.stdout, "own");
+    }
+    let wanted = format!("linux/{other}");
+    let pulled = engine.gantry(["pull", "--platform", &wanted, &by_tag]).success();
+    assert!(pulled.stdout.contains(&digest), "{pulled:#?}");
+    let none = engine.gantry(["pull", "--platform", "linux/s390x", &by_tag]);
+    none.failure("no matching manifest for linux/s390x");
+    let twice = engine.gantry(["pull", &by_tag]).success();
+    assert!(twice.stdout.contains("Image is up to date"), "{twice:#?}");
+}
+
+#[test]
+fn names_are_given_and_taken() {
+    let engine = crate::engine();
+    for cli in BOTH {
+        let run = |args: &[&str]| cli.run(&engine, args);
+        run(&["tag", "busybox", "other:2"]).success();
+        let listed = run(&["images", "--format", "{{.Repository}}:{{.Tag}}"]).success();
+        assert_eq!(listed.stdout, "busybox:latest\nother:2\n");
+        let id = run(&["image", "inspect", "-f", "{{.Id}}", "other:2"])
+            .success()
+            .line()
+            .to_owned();
+        assert!(id.starts_with("sha256:"));
+        run(&["rmi", &id[..19]]).failure("image is referenced in multiple repositories");
+        assert_eq!(run(&["rmi", "other:2"]).success().stdout, "Untagged: other:2\n");
+        engine
+            .gantry(["create", "--name", "user", "--network", "none", "busybox"])
+            .success();
+        run(&["rmi", "busybox"]).failure("is using its referenced image");
+        engine.gantry(["rm", "user"]).success();
+    }
+    let removed = Cli::Gantry.run(&engine, &["rmi", "busybox"]).success();
+    assert!(
+        removed.stdout.contains("Untagged: busybox:latest") && removed.stdout.contains("Deleted: sha256:")
+    );
+    for folder in ["data/content/blobs/sha256", "data/snapshots/overlayfs/snapshots"] {
+        let left: Vec<_> = fs::read_dir(engine.dir().join(folder))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .collect();
+        assert!(left.is_empty(), "{folder}: {left:?}");
+    }
+}
