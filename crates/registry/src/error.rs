@@ -139,10 +139,9 @@ impl Error {
 
 impl From<Error> for gantry_errdefs::Error {
     fn from(error: Error) -> Self {
-        // Docker answers 500 to what only the registry knows; the client shows the words.
-        let kind = match error.kind() {
-            Kind::Unavailable | Kind::ResourceExhausted => Kind::Internal,
-            kind => kind,
+        let kind = match error.is_passing() {
+            true => Kind::Unavailable,
+            false => error.kind(),
         };
         Self::new(kind, error.to_string())
     }

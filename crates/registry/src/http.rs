@@ -25,14 +25,24 @@ pub(crate) fn verb(method: &Method) -> &'static str {
 
 /// A failure of the network.
 pub(crate) async fn transport(method: &Method, url: &str, error: &reqwest::Error) -> Error {
+    let reason = match reason(url, error) {
+        Reason::Said(text) => text,
+        Reason::Dial(text) => format!("dial tcp {}: {text}", address(url).await),
+    };
     Error::Transport {
         method: verb(method),
         url: url.to_owned(),
-        reason: reason(url, error).await,
+        reason,
     }
 }
 
-async fn reason(url: &str, error: &reqwest::Error) -> String {
+/// What to say, and whether with the address that was tried.
+enum Reason {
+    Said(String),
+    Dial(String),
+}
+
+fn reason(url: &str, error: &reqwest::Error) -> Reason {
     let mut causes: Vec<&(dyn StdError + 'static)> = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -51,7 +61,7 @@ async fn reason(url: &str, error: &reqwest::Error) -> String {
                 .ok()
                 .and_then(|url| url.host_str().map(str::to_owned))
                 .unwrap_or_default();
-            return format!("dial tcp: lookup {host}: no such host");
+            return Reason::Said(format!("dial tcp: lookup {host}: no such host"));
         }
         // rustls comes inside an error of I/O.
         let inner = |cause: &&'_ (dyn StdError + 'static)| match cause.downcast_ref::<io::Error>() {
@@ -59,7 +69,7 @@ async fn reason(url: &str, error: &reqwest::Error) -> String {
             None => cause.downcast_ref::<rustls::Error>().cloned(),
         };
         if let Some(tls) = causes.iter().find_map(inner) {
-            return match tls {
+            return Reason::Said(match tls {
                 rustls::Error::InvalidMessage(_) => {
                     "http: server gave HTTP response to HTTPS client".to_owned()
                 }
@@ -68,23 +78,27 @@ async fn reason(url: &str, error: &reqwest::Error) -> String {
                         .to_owned()
                 }
                 other => format!("tls: {other}"),
-            };
+            });
         }
         if error.is_timeout() || io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) {
-            return format!("dial tcp {}: i/o timeout", address(url).await);
+            return Reason::Dial("i/o timeout".to_owned());
         }
-        if let Some(io) = io {
-            return format!("dial tcp {}: connect: {}", address(url).await, words(io));
-        }
-        return text;
+        return match io {
+            Some(io) => Reason::Dial(format!("connect: {}", words(io))),
+            None => Reason::Said(text),
+        };
     }
     if error.is_timeout() {
-        return "net/http: request canceled (Client.Timeout exceeded while awaiting headers)".to_owned();
+        let text = "net/http: request canceled (Client.Timeout exceeded while awaiting headers)";
+        return Reason::Said(text.to_owned());
     }
     if error.is_redirect() {
-        return "stopped after 10 redirects".to_owned();
+        return Reason::Said(match causes.last() {
+            Some(last) => last.to_string(),
+            None => "stopped after 10 redirects".to_owned(),
+        });
     }
-    match io.map(io::Error::kind) {
+    Reason::Said(match io.map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionReset) => "read: connection reset by peer".to_owned(),
         Some(io::ErrorKind::UnexpectedEof) => "unexpected EOF".to_owned(),
         _ => match causes.last() {
@@ -98,7 +112,7 @@ async fn reason(url: &str, error: &reqwest::Error) -> String {
             Some(last) => last.to_string(),
             None => error.to_string(),
         },
-    }
+    })
 }
 
 /// An error of the operating system as Go prints it: lower case, without the number.

@@ -209,23 +209,40 @@ impl Engine {
         self.events.send("image", action, id, attributes);
     }
 
-    /// Gives a target a name, taking it from another one.
+    /// Gives a target a name, taking it from another one, which stays without a name if it was its last.
     pub(super) async fn name_image(&self, name: &str, target: &CoreDescriptor) -> Result<()> {
         let image = Image {
             name: name.to_owned(),
             target: target.clone(),
             ..Image::default()
         };
-        match self.services.images.create(image.clone()).await {
-            Err(error) if error.kind() == Kind::AlreadyExists => self
-                .services
-                .images
-                .update(image, &["target".to_owned()])
-                .await
-                .map(drop)
-                .map_err(fail::flat),
-            other => other.map(drop).map_err(fail::flat),
+        let images = &self.services.images;
+        match images.create(image.clone()).await {
+            Err(error) if error.kind() == Kind::AlreadyExists => {}
+            other => return other.map(drop).map_err(fail::flat),
         }
+        let all = images.list(&[]).await.map_err(fail::flat)?;
+        if let Some(old) = all.iter().find(|other| other.name == name)
+            && old.target.digest != target.digest
+            && !all
+                .iter()
+                .any(|other| other.name != name && other.target.digest == old.target.digest)
+        {
+            let unnamed = Image {
+                name: format!("dangling@{}", old.target.digest),
+                target: old.target.clone(),
+                ..Image::default()
+            };
+            match images.create(unnamed).await {
+                Err(error) if error.kind() == Kind::AlreadyExists => {}
+                other => drop(other.map_err(fail::flat)?),
+            }
+        }
+        images
+            .update(image, &["target".to_owned()])
+            .await
+            .map(drop)
+            .map_err(fail::flat)
     }
 
     /// Puts a blob into the store, if it is not there.

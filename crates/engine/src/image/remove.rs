@@ -13,10 +13,10 @@ use crate::{Engine, Result, fail};
 
 /// What an image is made of.
 #[derive(Default)]
-struct Parts {
-    blobs: BTreeSet<String>,
+pub(super) struct Parts {
+    pub(super) blobs: BTreeSet<String>,
     /// The chains of its platforms that are there, the topmost last.
-    chains: Vec<Vec<String>>,
+    pub(super) chains: Vec<Vec<String>>,
 }
 
 fn untagged(name: String) -> DeleteResponse {
@@ -115,6 +115,11 @@ impl Engine {
     /// Removes what no other image uses of one that has no name any more.
     async fn discard(&self, target: &str, media_type: &str, _noprune: bool) -> Result<()> {
         let gone = self.parts(target, media_type).await;
+        self.discard_parts(gone).await
+    }
+
+    /// Removes what neither an image nor a pull uses. The caller holds the lock on images.
+    pub(super) async fn discard_parts(&self, gone: Parts) -> Result<()> {
         let mut kept = BTreeSet::new();
         let mut chains = BTreeSet::new();
         for (other, images) in self.by_target().await? {
@@ -123,7 +128,8 @@ impl Engine {
             chains.extend(parts.chains.into_iter().flatten());
         }
         for chain in &gone.chains {
-            for name in chain.iter().rev().filter(|name| !chains.contains(*name)) {
+            let unused = |name: &&String| !chains.contains(*name) && !self.pulls.is_pinned(name);
+            for name in chain.iter().rev().filter(unused) {
                 match self.services.snapshots.remove("", name).await {
                     // Something stands on it, and then on all below.
                     Err(error) if error.kind() == Kind::FailedPrecondition => break,
@@ -132,7 +138,11 @@ impl Engine {
                 }
             }
         }
-        for blob in gone.blobs.difference(&kept) {
+        for blob in gone
+            .blobs
+            .difference(&kept)
+            .filter(|blob| !self.pulls.is_pinned(blob))
+        {
             fail::gone(self.services.content.delete(blob).await).map_err(fail::flat)?;
         }
         Ok(())

@@ -1,0 +1,1 @@
+//! Pulls from a registry that fails, into a supervisor of this process.
