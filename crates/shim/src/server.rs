@@ -74,6 +74,8 @@ pub(crate) struct Server {
     socket: PathBuf,
     /// How many terminals were asked for.
     consoles: u32,
+    /// A process was started: what that needed is given back before the next sleep.
+    started: bool,
     /// Set by `Shutdown`.
     done: bool,
 }
@@ -118,6 +120,7 @@ impl Server {
             bundle: args.bundle.clone(),
             socket,
             consoles: 0,
+            started: false,
             done: false,
         })
     }
@@ -204,6 +207,10 @@ pub(crate) fn serve(server: &mut Server) -> Result<(), String> {
     let mut ready = Vec::new();
     while !server.done {
         let limit = server.limit();
+        if server.started && server.jobs.is_empty() {
+            server.started = false;
+            let _ = gantry_sys::memory::release_program();
+        }
         server
             .epoll
             .wait(limit, |token, events| ready.push((token, events)))

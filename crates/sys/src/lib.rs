@@ -8,6 +8,7 @@ pub mod error;
 pub mod exe;
 pub mod fd;
 pub mod keyring;
+pub mod memory;
 pub mod mount;
 pub mod ns;
 pub mod path;
