@@ -256,6 +256,10 @@ impl Drop for Engine {
             let _ = kill(pid, Signal::SIGTERM);
             self.wait_until(|| !kernel::alive(pid.as_raw()), "the supervisor to end");
         }
+        // Named by us, it is ours to remove; with a container in it, it stays and is told of.
+        for path in kernel::cgroups(self.place.cgroup()) {
+            let _ = fs::remove_dir(path);
+        }
         let mut left = Vec::new();
         for _ in 0..100 {
             left = kernel::left(self.dir(), self.place.cgroup());

@@ -209,9 +209,18 @@ fn attached_clients_and_followers_outlive_the_supervisor() {
     let engine = Engine::start();
     engine.load_busybox();
     engine
-        .gantry(["run", "-dit", "--network", "none", "--name", "t", "busybox", "sh"])
+        .gantry([
+            "run",
+            "-dit",
+            "--network",
+            "none",
+            "--name",
+            "term",
+            "busybox",
+            "sh",
+        ])
         .success();
-    let mut pty = Pty::spawn(&mut engine.command(["attach", "t"]));
+    let mut pty = Pty::spawn(&mut engine.command(["attach", "term"]));
     pty.send("echo one $((1+1))\n");
     pty.expect("one 2");
     engine.kill_supervisor();
@@ -220,7 +229,7 @@ fn attached_clients_and_followers_outlive_the_supervisor() {
     engine.wait_until(|| engine.supervisor().is_some(), "a new supervisor");
     pty.send("exit 7\n");
     assert_eq!(pty.wait_exit(), 7);
-    assert_eq!(engine.gantry(["wait", "t"]).success().line(), "7");
+    assert_eq!(engine.gantry(["wait", "term"]).success().line(), "7");
 }
 
 /// `--rm` is a promise of the engine, not of the client: kept after an outage too.
@@ -238,7 +247,7 @@ fn a_container_with_rm_that_exits_during_an_outage_is_removed() {
             "-d",
             "--rm",
             "--name",
-            "r",
+            "gone",
             "--network",
             "none",
             "-v",
@@ -249,7 +258,7 @@ fn a_container_with_rm_that_exits_during_an_outage_is_removed() {
             script,
         ])
         .success();
-    let init = pid(&engine, "r");
+    let init = pid(&engine, "gone");
     outage(&engine, Victim::Both, || {
         fs::write(Path::new(&sync).join("go"), "").expect("tell the container to exit");
         engine.wait_until(|| !alive(init), "the container to exit");

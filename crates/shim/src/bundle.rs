@@ -25,6 +25,38 @@ pub(crate) struct Kept {
     pub(crate) runtime_root: PathBuf,
 }
 
+/// What of a container's configuration the shim has to know: the rest is the runtime's, and its reader would be a third of
+/// this program.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Config {
+    linux: Option<Linux>,
+}
+
+/// The configuration's part for Linux.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Linux {
+    #[serde(rename = "cgroupsPath")]
+    pub(crate) cgroups_path: String,
+    pub(crate) namespaces: Option<Vec<Namespace>>,
+}
+
+/// One of its namespaces: new, or that of a path.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Namespace {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) path: String,
+}
+
+/// Reads it.
+pub(crate) fn linux(folder: &Path) -> Option<Linux> {
+    let text = fs::read(folder.join("config.json")).ok()?;
+    serde_json::from_slice::<Config>(&text).ok()?.linux
+}
+
 /// Writes a file that is there whole or not at all, and after this returns stays even when the power fails.
 fn write_durably(folder: &Path, name: &str, data: &[u8]) -> io::Result<()> {
     let temporary = folder.join(format!(".{name}.new"));

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use gantry_shim_api::EVENTS;
 use gantry_shim_api::frame::{Decoder, REQUEST, RESPONSE, Request, frame};
@@ -17,6 +17,9 @@ use prost::Message;
 /// How many are kept for a supervisor that is away. Exits are on disk too.
 const KEPT: usize = 4096;
 
+/// How long a supervisor is left alone that is too busy to accept.
+const AGAIN: Duration = Duration::from_millis(100);
+
 /// The connection to the supervisor, and what is to be told.
 pub(crate) struct Publisher {
     path: PathBuf,
@@ -24,6 +27,8 @@ pub(crate) struct Publisher {
     queue: VecDeque<m::Envelope>,
     connection: Option<UnixStream>,
     decoder: Decoder,
+    /// When to try again with a supervisor that had no time.
+    again: Option<Instant>,
     /// The call under way, for the first of the queue.
     under_way: bool,
     stream: u32,
@@ -41,6 +46,7 @@ impl Publisher {
             queue: VecDeque::new(),
             connection: None,
             decoder: Decoder::default(),
+            again: None,
             under_way: false,
             stream: 1,
         }
@@ -78,9 +84,11 @@ impl Publisher {
             return;
         };
         if self.connection.is_none() {
-            self.connection = socket::connect(&self.path)
-                .ok()
-                .filter(|stream| stream.set_nonblocking(true).is_ok());
+            let connected = socket::connect_now(&self.path);
+            // One that listens but has no time yet; one that does not listen is not asked again.
+            let busy = matches!(&connected, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
+            self.again = busy.then(|| Instant::now() + AGAIN);
+            self.connection = connected.ok();
             self.decoder = Decoder::default();
             self.stream = 1;
         }
@@ -143,6 +151,11 @@ impl Publisher {
     fn lost(&mut self) {
         self.connection = None;
         self.under_way = false;
+    }
+
+    /// When to call [`Self::send`] though nothing happened.
+    pub(crate) fn again(&self) -> Option<Instant> {
+        self.again
     }
 
     /// Whether all was told.

@@ -185,6 +185,33 @@ mod tests {
         assert_eq!(logged(&[&exact]).len(), 1);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_said_is_read_back(
+            data in proptest::collection::vec(proptest::num::u8::ANY, 0..400),
+            cut in 1_usize..50,
+        ) {
+            let mut line = Vec::new();
+            entry(&mut line, &data, Stream::Stderr, "2006-01-02T15:04:05Z");
+            proptest::prop_assert!(line.ends_with(b"\n") && line.iter().filter(|byte| **byte == b'\n').count() == 1);
+            let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            // Go replaces each byte that is no text by a character of its own.
+            let expected: String = data
+                .utf8_chunks()
+                .map(|chunk| format!("{}{}", chunk.valid(), "\u{fffd}".repeat(chunk.invalid().len())))
+                .collect();
+            proptest::prop_assert_eq!(value["log"].as_str(), Some(expected.as_str()));
+
+            // However it arrives, the lines are the same.
+            let text = expected.as_bytes();
+            let whole: String = logged(&text.chunks(cut).collect::<Vec<_>>())
+                .into_iter()
+                .map(|(text, _)| text)
+                .collect();
+            proptest::prop_assert_eq!(whole, expected);
+        }
+    }
+
     #[test]
     fn text_is_escaped_as_docker_does() {
         let mut out = Vec::new();

@@ -37,6 +37,9 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How long events and output may take to be heard of when the shim ends.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// How often a shim without a task looks whether its bundle is still there, in milliseconds.
+const ORPHANED: i32 = 200;
+
 const LISTENER: u64 = 0;
 const SIGNAL: u64 = 1;
 const ATTACH: u64 = 2;
@@ -130,13 +133,18 @@ impl Server {
         self.next
     }
 
-    /// How long may be slept: until the output of an ended process has been waited for long enough.
+    /// How long may be slept: until the output of an ended process has been waited for long enough, or a supervisor that was
+    /// busy may have time.
     fn limit(&self) -> Option<i32> {
-        let processes = self.task.as_ref()?.processes.values();
+        if self.task.is_none() {
+            return Some(ORPHANED);
+        }
+        let processes = self.task.iter().flat_map(|task| task.processes.values());
         let next = processes
             // One that is still being started is seen to when its start has ended.
             .filter(|process| process.life.call != Some(process::Call::Start))
             .filter_map(|process| process.deadline)
+            .chain(self.publisher.again())
             .min()?;
         let left = next.saturating_duration_since(Instant::now());
         Some(
@@ -169,6 +177,10 @@ impl Server {
 
     /// Sees to those whose output has been waited for long enough, and to calls that had to wait.
     fn catch_up(&mut self) {
+        if self.publisher.again().is_some_and(|when| Instant::now() >= when) {
+            self.publisher.send();
+            self.watch_publisher();
+        }
         let processes = self.task.iter().flat_map(|task| task.processes.iter());
         let ended: Vec<usize> = processes
             .filter(|(_, process)| process.deadline.is_some())
@@ -217,6 +229,10 @@ pub(crate) fn serve(server: &mut Server) -> Result<(), String> {
             .map_err(chain)?;
         for (token, events) in ready.drain(..) {
             server.happened(token, events);
+        }
+        if server.task.is_none() && !server.bundle.join("address").exists() {
+            // Whoever had us started was killed before it knew of us, and its successor has taken the bundle away.
+            server.done = true;
         }
         server.catch_up();
     }

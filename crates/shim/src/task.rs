@@ -10,7 +10,6 @@ use std::time::{Instant, SystemTime};
 
 use gantry_cgroups::Manager;
 use gantry_errdefs::Error;
-use gantry_oci::runtime::{LinuxNamespaceType, Spec};
 use gantry_shim_api::messages as m;
 use gantry_sys::{pty, socket};
 use prost::Message;
@@ -309,17 +308,15 @@ impl Task {
 
     /// Learns from the configuration what must be known of the container.
     pub(crate) fn learn(&mut self) {
-        let spec: Option<Spec> = std::fs::read(self.bundle.join("config.json"))
-            .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok());
-        let Some(linux) = spec.and_then(|spec| spec.linux) else {
+        let Some(linux) = bundle::linux(&self.bundle) else {
             return;
         };
         self.cgroup = Manager::new(Some(&linux.cgroups_path), &self.id).ok();
         self.own_pids = linux
             .namespaces
+            .unwrap_or_default()
             .iter()
-            .any(|namespace| namespace.typ == LinuxNamespaceType::Pid && namespace.path.is_empty());
+            .any(|namespace| namespace.kind == "pid" && namespace.path.is_empty());
     }
 
     /// The place of a process.

@@ -340,13 +340,16 @@ fn a_create_that_fails_leaves_nothing() {
 
 #[test]
 fn the_container_inherits_nothing_and_the_shim_does_not_heed_signals() {
-    let shim = Shim::start("ls /proc/self/fd; cat");
+    let shim = Shim::start("ls /proc/self/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status; cat");
     shim.create(&shim.request());
     shim.started("").unwrap();
-    wait_until("output", || shim.logged().len() >= 4);
+    wait_until("output", || shim.logged().len() >= 6);
     let listed: Vec<String> = shim.logged().into_iter().map(|(_, text)| text).collect();
     // The fourth is the folder that is listed.
-    assert_eq!(listed, ["0\n", "1\n", "2\n", "3\n"]);
+    assert_eq!(listed[..4], ["0\n", "1\n", "2\n", "3\n"]);
+    for line in &listed[4..] {
+        assert!(line.ends_with(":\t0000000000000000\n"), "{line:?}");
+    }
     for signal in [1, 2, 13, 15] {
         gantry_sys::process::kill(shim.pid, signal).unwrap();
     }

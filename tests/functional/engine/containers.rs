@@ -285,7 +285,7 @@ fn logs_are_whole_and_in_order() {
         .gantry([
             "run",
             "--name",
-            "l",
+            "logged",
             "--network",
             "none",
             "busybox",
@@ -295,7 +295,7 @@ fn logs_are_whole_and_in_order() {
         ])
         .success();
     for cli in BOTH {
-        let said = cli.run(&engine, &["logs", "l"]).success();
+        let said = cli.run(&engine, &["logs", "logged"]).success();
         assert!(
             said.stdout.starts_with("a\nno-endline 1\nline 2\n"),
             "{}",
@@ -303,17 +303,21 @@ fn logs_are_whole_and_in_order() {
         );
         assert_eq!((said.stdout.lines().count(), said.stderr.as_str()), (301, "b\n"));
         assert_eq!(
-            cli.run(&engine, &["logs", "--tail", "2", "l"]).success().stdout,
+            cli.run(&engine, &["logs", "--tail", "2", "logged"])
+                .success()
+                .stdout,
             "line 299\nline 300\n"
         );
-        let stamped = cli.run(&engine, &["logs", "-t", "--tail", "1", "l"]).success();
+        let stamped = cli
+            .run(&engine, &["logs", "-t", "--tail", "1", "logged"])
+            .success();
         assert!(
             stamped.stdout.starts_with("20") && stamped.stdout.contains("Z line 300"),
             "{}",
             stamped.stdout
         );
         assert_eq!(
-            cli.run(&engine, &["logs", "-f", "l"])
+            cli.run(&engine, &["logs", "-f", "logged"])
                 .success()
                 .stdout
                 .lines()
@@ -346,7 +350,7 @@ fn input_is_given_and_its_end_is_heard() {
                 "run",
                 "-d",
                 "--name",
-                "e",
+                "input",
                 "--network",
                 "none",
                 "busybox",
@@ -354,10 +358,13 @@ fn input_is_given_and_its_end_is_heard() {
                 "1000",
             ])
             .success();
-        let said =
-            run_with_input(&mut cli.command(&engine, &["exec", "-i", "e", "cat"]), b"to exec").success();
+        let said = run_with_input(
+            &mut cli.command(&engine, &["exec", "-i", "input", "cat"]),
+            b"to exec",
+        )
+        .success();
         assert_eq!(said.stdout, "to exec");
-        engine.gantry(["rm", "-f", "e"]).success();
+        engine.gantry(["rm", "-f", "input"]).success();
     }
 }
 
@@ -370,7 +377,7 @@ fn a_stopped_container_keeps_its_files_and_a_stop_signal_is_heard() {
             "run",
             "-d",
             "--name",
-            "s",
+            "stopped",
             "--stop-signal",
             "USR1",
             "--network",
@@ -382,11 +389,23 @@ fn a_stopped_container_keeps_its_files_and_a_stop_signal_is_heard() {
         ])
         .success();
     wait_until("the script to run", || {
-        engine.gantry(["exec", "s", "test", "-e", "/kept"]).code == 0
+        engine.gantry(["exec", "stopped", "test", "-e", "/kept"]).code == 0
     });
-    engine.gantry(["stop", "s"]).success();
-    assert_eq!(engine.gantry(["wait", "s"]).success().line(), "3");
-    assert!(engine.gantry(["logs", "s"]).success().stdout.contains("got usr1"));
-    engine.gantry(["start", "s"]).success();
-    assert_eq!(engine.gantry(["exec", "s", "cat", "/kept"]).success().line(), "1");
+    engine.gantry(["stop", "stopped"]).success();
+    assert_eq!(engine.gantry(["wait", "stopped"]).success().line(), "3");
+    assert!(
+        engine
+            .gantry(["logs", "stopped"])
+            .success()
+            .stdout
+            .contains("got usr1")
+    );
+    engine.gantry(["start", "stopped"]).success();
+    assert_eq!(
+        engine
+            .gantry(["exec", "stopped", "cat", "/kept"])
+            .success()
+            .line(),
+        "1"
+    );
 }

@@ -100,9 +100,9 @@ fn a_pulled_image_is_what_umoci_unpacks() {
         assert!(said.line().contains("nasty:1"), "{said:#?}");
         // The tree, by way of a container's root.
         engine
-            .gantry(["create", "--name", "n", "--network", "none", &image, "sh"])
+            .gantry(["create", "--name", "nasty", "--network", "none", &image, "sh"])
             .success();
-        engine.gantry(["start", "n"]).success();
+        engine.gantry(["start", "nasty"]).success();
         let script = "cat /d/kept /opaque/shown /replaced/new; ls /opaque; ls /d; stat -c %h /linked; stat -c %a /setuid";
         let said = cli
             .run(
@@ -111,7 +111,7 @@ fn a_pulled_image_is_what_umoci_unpacks() {
             )
             .success();
         assert_eq!(said.stdout, "keptshownnewshown\nkept\nsecond\n3\n4755\n");
-        engine.gantry(["rm", "-f", "n"]).success();
+        engine.gantry(["rm", "-f", "nasty"]).success();
         engine.gantry(["rmi", &image]).success();
         assert_eq!(engine.gantry(["images", "-q"]).success().stdout, "");
     }

@@ -34,7 +34,16 @@ fn keys_detach_and_attach_comes_back() {
     for cli in BOTH {
         let mut pty = Pty::spawn(&mut cli.command(
             &engine,
-            &["run", "-it", "--name", "t", "--network", "none", "busybox", "sh"],
+            &[
+                "run",
+                "-it",
+                "--name",
+                "term",
+                "--network",
+                "none",
+                "busybox",
+                "sh",
+            ],
         ));
         pty.expect("# ");
         pty.send("A=kept\n");
@@ -43,21 +52,21 @@ fn keys_detach_and_attach_comes_back() {
         pty.wait_exit();
         assert_eq!(
             engine
-                .gantry(["inspect", "-f", "{{.State.Status}}", "t"])
+                .gantry(["inspect", "-f", "{{.State.Status}}", "term"])
                 .success()
                 .line(),
             "running"
         );
-        let mut pty = Pty::spawn(&mut cli.command(&engine, &["attach", "--detach-keys", "ctrl-a,x", "t"]));
+        let mut pty = Pty::spawn(&mut cli.command(&engine, &["attach", "--detach-keys", "ctrl-a,x", "term"]));
         pty.send("echo is $A\n");
         pty.expect("is kept");
         pty.send("\u{1}x");
         pty.wait_exit();
-        let mut pty = Pty::spawn(&mut cli.command(&engine, &["exec", "-it", "t", "sh"]));
+        let mut pty = Pty::spawn(&mut cli.command(&engine, &["exec", "-it", "term", "sh"]));
         pty.expect("# ");
         pty.send("echo second $((1+1)); exit 4\n");
         pty.expect("second 2");
         assert_eq!(pty.wait_exit(), 4);
-        engine.gantry(["rm", "-f", "t"]).success();
+        engine.gantry(["rm", "-f", "term"]).success();
     }
 }
