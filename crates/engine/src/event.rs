@@ -95,13 +95,13 @@ impl Bus {
             return Err(Error::invalid(format!("invalid filter '{key}'")));
         }
         let nanos = |time: Time| i64::try_from(time.0).unwrap_or(i64::MAX);
-        if let (Some(since), Some(until)) = (since, until) {
-            if since > until {
-                return Err(Error::invalid(format!(
-                    "`since` time ({}) cannot be after `until` time ({})",
-                    options.since, options.until
-                )));
-            }
+        if let (Some(since), Some(until)) = (since, until)
+            && since > until
+        {
+            return Err(Error::invalid(format!(
+                "`since` time ({}) cannot be after `until` time ({})",
+                options.since, options.until
+            )));
         }
         let (past, live) = {
             let past = self

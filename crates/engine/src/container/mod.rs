@@ -4,6 +4,7 @@ mod attach;
 mod create;
 mod exec;
 mod inspect;
+mod judge;
 mod list;
 mod logs;
 mod remove;
@@ -11,6 +12,8 @@ mod start;
 pub(crate) mod state;
 mod stats;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod top;
 mod update;
 mod wait;
@@ -154,7 +157,6 @@ impl All {
 /// A container that uses an image.
 pub(crate) struct ImageUser {
     pub(crate) container_id: String,
-    pub(crate) name: String,
     pub(crate) running: bool,
 }
 
@@ -262,7 +264,6 @@ impl Engine {
         records
             .map(|record| ImageUser {
                 container_id: record.id,
-                name: record.name,
                 running: record.state.status.is_up(),
             })
             .collect()

@@ -256,7 +256,7 @@ impl Engine {
                 "" => self.config.cgroup_parent.clone(),
                 parent => parent.to_owned(),
             },
-            unified: super::create::unified(),
+            unified: super::judge::unified(),
             init,
             seccomp,
             joined,

@@ -5,7 +5,7 @@ use gantry_errdefs::Error;
 use gantry_supervisor_core::Any;
 
 use super::Container;
-use super::create::{judge_limits, judge_restart};
+use super::judge;
 use crate::{Engine, Result, fail, spec};
 
 const RESOURCES_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
@@ -29,8 +29,8 @@ impl Engine {
             )));
         }
         let host = merged(&record.host, &update).map_err(|e| Error::new(e.kind(), cannot(e.chain())))?;
-        judge_restart(&host)?;
-        judge_limits(&host)?;
+        judge::restart(&host)?;
+        judge::limits(&host)?;
         let limits = spec::limits(&host);
         if record.state.status.is_running() && limits != spec::limits(&record.host) {
             let value =

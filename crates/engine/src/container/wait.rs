@@ -43,7 +43,10 @@ fn wait(
             };
             if over {
                 // Why a start failed is the answer to the start, not to the wait.
-                return WaitResponse { error: None, status_code: state.exit_code };
+                return WaitResponse {
+                    error: None,
+                    status_code: state.exit_code,
+                };
             }
             if changes.changed().await.is_err() {
                 return WaitResponse {

@@ -20,6 +20,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_m
 /// The back-off of restarts, as Docker's.
 const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 
+/// When those are asked again who did not answer.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// After how long a run is no failure any more.
 const STEADY: Duration = Duration::from_secs(10);
 
@@ -38,20 +41,28 @@ pub(crate) async fn watch(engine: Weak<Engine>, ready: tokio::sync::oneshot::Sen
         match subscribed {
             Ok(mut events) => {
                 let Some(strong) = engine.upgrade() else { return };
-                let all_known = strong.resync().await;
+                let mut all_known = strong.resync().await;
                 if let Some(ready) = ready.take() {
                     strong.recover().await;
                     let _ = ready.send(());
                 }
                 drop(strong);
-                // What could not be asked for is asked for again.
-                while all_known {
-                    let Some(Ok(event)) = events.next().await else {
-                        break;
+                let mut again = tokio::time::interval(ASK_AGAIN);
+                again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                loop {
+                    let event = tokio::select! {
+                        event = events.next() => Some(event),
+                        _ = again.tick(), if !all_known => None,
                     };
-                    pause = PAUSES.0;
                     let Some(engine) = engine.upgrade() else { return };
-                    engine.heard(event.event).await;
+                    match event {
+                        Some(Some(Ok(event))) => {
+                            pause = PAUSES.0;
+                            engine.heard(event.event).await;
+                        }
+                        Some(_) => break,
+                        None => all_known = engine.resync().await,
+                    }
                 }
                 tracing::info!("the supervisor is away");
             }
