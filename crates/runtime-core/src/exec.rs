@@ -201,6 +201,7 @@ impl Child<'_> {
         if let Some(socket) = self.console {
             init::send_terminal(socket, self.process.console_size.as_ref(), false)?;
         }
+        init::label(self.process)?;
         let program = init::prepare(self.process, self.filter, channel, self.options.preserve_fds)?;
         prctl::set_parent_death_signal(0)?;
         Err(program.exec())

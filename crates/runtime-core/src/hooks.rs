@@ -1,6 +1,6 @@
 //! Hooks: programs that are run at points of a container's life, with its state on standard input.
 
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,10 +26,15 @@ fn one(hook: &Hook, state: &State) -> Result<(), String> {
     command
         .env_clear()
         .envs(hook.env.iter().filter_map(|pair| pair.split_once('=')));
+    // Kept in memory rather than in pipes, which fill up when nobody reads them, and which a descendant may keep open.
+    let memory = |name| gantry_sys::fd::memory(name).map(std::fs::File::from);
+    let mut stdout = memory("stdout").map_err(|error| chain(&error))?;
+    let mut stderr = memory("stderr").map_err(|error| chain(&error))?;
+    let shared = |file: &std::fs::File| file.try_clone().map(Stdio::from).map_err(|error| chain(&error));
     command
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+        .stdout(shared(&stdout)?)
+        .stderr(shared(&stderr)?);
     let mut child = command
         .spawn()
         .map_err(|error| format!("failed to run {:?}: {}", hook.path, chain(&error)))?;
@@ -60,15 +65,23 @@ fn one(hook: &Hook, state: &State) -> Result<(), String> {
     if status.success() {
         return Ok(());
     }
-    // What lies in the pipes now is all that is read: a descendant may keep them open for ever.
-    let mut said = String::new();
-    if let Some(stderr) = child.stderr.take() {
-        let waiting = gantry_sys::epoll::readable_bytes(std::os::fd::AsFd::as_fd(&stderr)) as u64;
-        let _ = stderr.take(waiting).read_to_string(&mut said);
-    }
     let how = match status.code() {
         Some(code) => format!("exit status {code}"),
         None => status.to_string(),
     };
-    Err(format!("{how}, stdout: , stderr: {}", said.trim()))
+    Err(format!(
+        "{how}, stdout: {}, stderr: {}",
+        said(&mut stdout),
+        said(&mut stderr)
+    ))
+}
+
+/// The beginning of what a hook wrote.
+fn said(file: &mut std::fs::File) -> String {
+    const ENOUGH: u64 = 4096;
+    let mut bytes = Vec::new();
+    // What cannot be read is left out: it only explains.
+    let _ = file.rewind();
+    let _ = file.take(ENOUGH).read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).trim().to_owned()
 }

@@ -107,11 +107,3 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     // SAFETY: both descriptors are new and ours.
     Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
 }
-
-/// How many bytes can be read from a pipe, socket or terminal now.
-pub fn readable_bytes(fd: BorrowedFd<'_>) -> usize {
-    let mut count: libc::c_int = 0;
-    // SAFETY: the integer lives until the call returns and is what FIONREAD fills.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
-    if result == 0 { count.max(0) as usize } else { 0 }
-}

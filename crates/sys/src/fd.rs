@@ -55,6 +55,16 @@ pub fn inherited(number: RawFd) -> Option<OwnedFd> {
     open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// A file in memory that has no name in any folder.
+pub fn memory(name: &str) -> crate::Result<OwnedFd> {
+    let text = crate::error::c_text(name)?;
+    // SAFETY: the text lives until the call returns.
+    let fd = unsafe { libc::memfd_create(text.as_ptr(), libc::MFD_CLOEXEC) };
+    let fd = crate::error::check(fd, || "make a file in memory".to_owned())?;
+    // SAFETY: the descriptor is new and ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
 /// A counter that becomes readable when the kernel or somebody adds to it. Does not block.
 pub fn event() -> crate::Result<OwnedFd> {
     // SAFETY: integers only.

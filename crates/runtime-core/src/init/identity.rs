@@ -58,19 +58,13 @@ pub(crate) fn prepare(
         load(filter, channel)?;
     }
     let home = home_of(wanted);
-    let groups = &wanted.user.additional_gids;
     let sets = capabilities(wanted)?;
     caps::bound(sets.bounding)?;
     prctl::set_keep_caps(true)?;
     let cwd = Path::new(&wanted.cwd);
     // As whoever we are now, so that a folder that only root may enter can be the working directory.
     let entered = std::env::set_current_dir(cwd);
-    let mine = if setgroups_denied() {
-        None
-    } else {
-        Some(groups.as_slice())
-    };
-    process::become_user(wanted.user.uid, wanted.user.gid, mine)?;
+    become_user(wanted)?;
     if entered.is_err() {
         std::env::set_current_dir(cwd).map_err(|error| {
             Error::Init(format!(
@@ -163,8 +157,17 @@ fn capabilities(wanted: &Process) -> Result<Capabilities> {
     })
 }
 
-fn setgroups_denied() -> bool {
-    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
+/// Becomes the wanted user. Only a user namespace whose maker could not set groups keeps those that it has, and only if no
+/// others are asked for. The kernel is asked: a file in the container would be the image's word.
+fn become_user(wanted: &Process) -> Result<()> {
+    const EPERM: i32 = 1;
+    let (user, groups) = (&wanted.user, &wanted.user.additional_gids);
+    match process::become_user(user.uid, user.gid, Some(groups)) {
+        Err(error) if error.errno() == EPERM && groups.is_empty() => {
+            Ok(process::become_user(user.uid, user.gid, None)?)
+        }
+        other => Ok(other?),
+    }
 }
 
 /// A working directory outside of the root would be a way out (CVE-2024-21626).

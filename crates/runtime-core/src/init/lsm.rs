@@ -1,14 +1,15 @@
 //! Labels of security modules, for the program that is executed next.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gantry_oci::runtime::Process;
 
+use super::restrict::write_proc;
 use crate::error::{Error, Result};
 
 /// Asks for the process's profile and label.
-pub(super) fn prepare(process: &Process) -> Result<()> {
+pub(crate) fn prepare(process: &Process) -> Result<()> {
     let profile = process.apparmor_profile.as_str();
     if !profile.is_empty() && profile != "unconfined" {
         let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
@@ -17,19 +18,22 @@ pub(super) fn prepare(process: &Process) -> Result<()> {
                 "unable to apply apparmor profile: apparmor is not enabled ({profile})"
             )));
         }
-        let own = Path::new("/proc/self/attr/apparmor/exec");
-        let file = if own.exists() {
-            own
-        } else {
-            Path::new("/proc/self/attr/exec")
+        let own = own("attr/apparmor/exec");
+        let file = match Path::new("/proc").join(&own).exists() {
+            true => own,
+            false => self::own("attr/exec"),
         };
-        fs::write(file, format!("exec {profile}"))
-            .map_err(Error::file("unable to apply apparmor profile through", file))?;
+        write_proc(&file, &format!("exec {profile}"))
+            .map_err(|error| Error::Init(format!("unable to apply apparmor profile: {}", error.chain())))?;
     }
     if !process.selinux_label.is_empty() && Path::new("/sys/fs/selinux").exists() {
-        let file = "/proc/self/attr/exec";
-        fs::write(file, &process.selinux_label)
-            .map_err(Error::file("unable to set the SELinux label through", file))?;
+        write_proc(&own("attr/exec"), &process.selinux_label)
+            .map_err(|error| Error::Init(format!("unable to set the SELinux label: {}", error.chain())))?;
     }
     Ok(())
+}
+
+/// A file of ours below `/proc`, without its link `self`.
+fn own(file: &str) -> PathBuf {
+    Path::new(&gantry_sys::process::pid().to_string()).join(file)
 }

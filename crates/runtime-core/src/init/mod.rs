@@ -25,6 +25,7 @@ use crate::seccomp::Filter;
 
 pub(crate) use console::send_terminal;
 pub(crate) use identity::prepare;
+pub(crate) use lsm::prepare as label;
 
 /// All that the process of a new container needs to know.
 pub(crate) struct Setup<'a> {

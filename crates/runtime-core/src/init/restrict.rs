@@ -11,6 +11,8 @@ use crate::error::{Error, Result, chain};
 
 const O_PATH: i32 = 0o10_000_000;
 const O_WRONLY: i32 = 1;
+const O_DIRECTORY: i32 = 0o200_000;
+const O_NOFOLLOW: i32 = 0o400_000;
 const ATTR_RDONLY: u64 = 1;
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
@@ -59,16 +61,22 @@ fn place(at: &Path) -> Result<Option<OwnedFd>> {
 }
 
 fn sysctl(name: &str, value: &str) -> Result<()> {
-    let file = Path::new("/proc/sys").join(name.replace('.', "/"));
-    let open = path::open(&file, O_WRONLY)?;
-    // An image could put something else there, or a link to it.
-    if path::file_system(open.as_fd())? != PROC_SUPER_MAGIC {
-        return Err(Error::Init(format!(
-            "{} is not on a proc file system",
-            file.display()
-        )));
+    write_proc(&Path::new("sys").join(name.replace('.', "/")), value)
+}
+
+/// Writes to a file of `/proc`, which is found there and nowhere else: neither a link nor something that was mounted over it
+/// may take its place, or the write would go astray and nobody would know (CVE-2025-52881).
+pub(super) fn write_proc(file: &Path, value: &str) -> Result<()> {
+    const ROOT_INODE: u64 = 1;
+    let proc = path::open(Path::new("/proc"), O_PATH | O_DIRECTORY | O_NOFOLLOW)?;
+    if path::file_system(proc.as_fd())? != PROC_SUPER_MAGIC || path::fstat(proc.as_fd())?.st_ino != ROOT_INODE
+    {
+        return Err(Error::Init("/proc is not a proc file system".to_owned()));
     }
-    fd::write_all(open.as_fd(), value.as_bytes()).map_err(Error::file("failed to write", file))
+    let how = path::BENEATH | path::NO_SYMLINKS | path::NO_XDEV;
+    let open = path::openat2(proc.as_fd(), file, O_WRONLY, 0, how)?;
+    let shown = Path::new("/proc").join(file);
+    fd::write_all(open.as_fd(), value.as_bytes()).map_err(Error::file("failed to write", shown))
 }
 
 fn read_only(at: &Path) -> Result<()> {

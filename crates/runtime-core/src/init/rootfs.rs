@@ -195,6 +195,7 @@ fn mount_one(setup: &Setup<'_>, root: BorrowedFd<'_>, one: &Mount) -> Result<()>
         }
         kind => {
             let place = path::make_dirs_in_root(root, &destination, 0o755)?;
+            refuse_led_into_proc(root, place.as_fd(), one, bind)?;
             let mode = (kind == "tmpfs" && !options.data.contains("mode="))
                 .then(|| path::fstat(place.as_fd()))
                 .transpose()?;
@@ -269,6 +270,7 @@ fn bind_one(
         true => path::make_dirs_in_root(root, destination, 0o755)?,
         false => path::make_file_in_root(root, destination, 0o755)?,
     };
+    refuse_led_into_proc(root, place.as_fd(), one, true)?;
     let copy = mount::open_tree(from.as_fd(), "", options.flags & MS_REC != 0)?;
     let set = options.attributes();
     let cleared = Options {
@@ -316,6 +318,21 @@ const OVER_PROC: &[&str] = &[
     "sys/kernel/ns_last_pid",
     "uptime",
 ];
+
+/// As [`refuse_inside_proc`], of the place that was found: a link in the image, or one that another container put into a
+/// shared volume, may have led there from anywhere.
+fn refuse_led_into_proc(root: BorrowedFd<'_>, place: BorrowedFd<'_>, one: &Mount, bind: bool) -> Result<()> {
+    if path::file_system(place)? != PROC_SUPER_MAGIC {
+        return Ok(());
+    }
+    let name = |fd| {
+        let link = path::of_fd(fd);
+        fs::read_link(&link).map_err(Error::file("failed to read", link))
+    };
+    let (top, found) = (name(root)?, name(place)?);
+    let below = found.strip_prefix(&top).unwrap_or(&found);
+    refuse_inside_proc(&Path::new("/").join(below), one, bind)
+}
 
 fn refuse_inside_proc(destination: &Path, one: &Mount, bind: bool) -> Result<()> {
     let mut clean = PathBuf::from("/");
