@@ -17,6 +17,8 @@ pub enum Fault {
     Status(u16, Option<u64>),
     /// The connection breaks after so many bytes of the body.
     Cut(usize),
+    /// Nothing more comes after so many bytes of the body.
+    Hang(usize),
     /// The last byte of the body is another.
     Corrupt,
     /// A range is not heeded: everything is sent.
@@ -110,7 +112,8 @@ impl TestServer {
         lock(&self.state).faults.push((part.to_owned(), fault, times));
     }
 
-    /// What was asked for so far: `GET /v2/…`, with `bytes=…` behind it where a range was.
+    /// What was asked for so far: `GET /v2/…`, with `bytes=…` behind it where a range was, and
+    /// `authorization` where something was shown.
     pub fn log(&self) -> Vec<String> {
         lock(&self.state).log.clone()
     }
@@ -230,15 +233,19 @@ fn refuse(status: u16, code: &str, message: &str) -> Answer {
 async fn serve(stream: TcpStream, state: Arc<Mutex<State>>, address: String) {
     let mut stream = BufReader::new(stream);
     while let Some(request) = read(&mut stream).await {
-        let (answer, cut) = {
+        let (answer, cut, hang) = {
             let mut state = lock(&state);
             let range = request
                 .headers
                 .get("range")
                 .map_or(String::new(), |r| format!(" {r}"));
+            let shown = match request.headers.contains_key("authorization") {
+                true => " authorization",
+                false => "",
+            };
             state
                 .log
-                .push(format!("{} {}{range}", request.method, request.path));
+                .push(format!("{} {}{range}{shown}", request.method, request.path));
             let found = state
                 .faults
                 .iter_mut()
@@ -247,7 +254,9 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>, address: String) {
                 *left -= 1;
                 fault.clone()
             });
-            respond(&mut state, &request, &address, fault)
+            let hang = matches!(fault, Some(Fault::Hang(_)));
+            let (answer, cut) = respond(&mut state, &request, &address, fault);
+            (answer, cut, hang)
         };
         let Some(answer) = answer else { return };
         let mut head = format!("HTTP/1.1 {} X\r\n", answer.status);
@@ -264,6 +273,9 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>, address: String) {
         let stream = stream.get_mut();
         if stream.write_all(head.as_bytes()).await.is_err() || stream.write_all(body).await.is_err() {
             return;
+        }
+        if hang {
+            std::future::pending::<()>().await;
         }
         if cut.is_some() {
             return;
@@ -296,7 +308,7 @@ fn respond(
     let mut answer = honest(state, request, address, fault == Some(Fault::NoRange));
     let mut cut = None;
     match fault {
-        Some(Fault::Cut(after)) => cut = Some(after),
+        Some(Fault::Cut(after) | Fault::Hang(after)) => cut = Some(after),
         Some(Fault::Corrupt) => {
             if let Some(last) = answer.body.last_mut() {
                 *last ^= 1;

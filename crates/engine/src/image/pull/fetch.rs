@@ -52,7 +52,19 @@ impl Engine {
                 offset = 0;
             }
             let mut blob = repository.blob(layer, offset);
-            while let Some(chunk) = blob.chunk().await? {
+            loop {
+                let chunk = match blob.chunk().await {
+                    Ok(Some(chunk)) => chunk,
+                    Ok(None) => break,
+                    Err(error) => {
+                        drop(writer);
+                        // What is fetched stays for the next pull only when that may do better.
+                        if !error.is_passing() {
+                            self.abandon(&ingest).await;
+                        }
+                        return Err(error.into());
+                    }
+                };
                 if let Err(error) = writer.write(chunk).await {
                     drop(writer);
                     self.abandon(&ingest).await;
@@ -119,6 +131,14 @@ impl Engine {
                 }
                 Err(error) => return Err(fail::flat(error)),
             }
+        }
+    }
+
+    /// Throws away what was begun of a layer, once nobody writes it any more.
+    pub(super) async fn abandon_layer(&self, digest: &str) {
+        let work = self.pulls.work(digest);
+        if let Ok(_turn) = tokio::time::timeout(Duration::from_secs(5), work.turn()).await {
+            self.abandon(&format!("layer-{digest}")).await;
         }
     }
 

@@ -222,6 +222,9 @@ impl Pull {
                     blobs: blobs.into_iter().collect::<BTreeSet<_>>(),
                     chains: vec![chains],
                 };
+                for layer in &manifest.layers {
+                    engine.abandon_layer(&layer.digest.to_string()).await;
+                }
                 let _images = engine.images.lock().await;
                 if let Err(error) = engine.discard_parts(parts).await {
                     tracing::warn!(name, "failed to clear up after a pull: {}", error.chain());

@@ -19,6 +19,9 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::http::{self, Refusal};
 
+#[cfg(test)]
+mod tests;
+
 /// The largest manifest that is read.
 pub const MANIFEST_MAX: u64 = 4 << 20;
 
