@@ -37,6 +37,46 @@ pub fn connect(path: &Path) -> io::Result<UnixStream> {
     short(path, |path| UnixStream::connect(path))
 }
 
+/// Connects to the socket at a path of any length, or fails at once where `connect` would wait: a listener that accepts
+/// nobody has its queue full some time. Reading and writing do not wait either.
+pub fn connect_now(path: &Path) -> io::Result<UnixStream> {
+    short(path, |path| {
+        use std::os::unix::ffi::OsStrExt;
+        // SAFETY: integers only.
+        let fd = unsafe {
+            libc::socket(
+                libc::AF_UNIX,
+                libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
+                0,
+            )
+        };
+        if fd == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new and ours.
+        let stream = unsafe { UnixStream::from_raw_fd(fd) };
+        // SAFETY: zero is a valid value for every field.
+        let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+        address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+        // The last stays zero: `short` promises no more than `LIMIT` bytes.
+        for (to, from) in address
+            .sun_path
+            .iter_mut()
+            .take(LIMIT)
+            .zip(path.as_os_str().as_bytes())
+        {
+            *to = *from as libc::c_char;
+        }
+        let size = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+        // SAFETY: the pointer and length are those of a live structure.
+        let result = unsafe { libc::connect(fd, (&raw const address).cast(), size) };
+        match result {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(stream),
+        }
+    })
+}
+
 /// Binds a path of any length and listens.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     short(path, |path| UnixListener::bind(path))
@@ -140,6 +180,30 @@ pub fn receive(socket: BorrowedFd<'_>, limit: usize) -> Result<(Vec<u8>, Option<
 mod tests {
     use super::*;
     use std::os::fd::AsFd;
+
+    #[test]
+    fn a_full_queue_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = dir.path().join("d".repeat(90));
+        std::fs::create_dir(&long).unwrap();
+        for path in [dir.path().join("s"), long.join("s")] {
+            assert_eq!(connect_now(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+            let listener = listen(&path).unwrap();
+            // SAFETY: integers only.
+            assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 1) }, 0);
+            let mut held = Vec::new();
+            let error = loop {
+                match connect_now(&path) {
+                    Ok(stream) => held.push(stream),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(
+                (error.kind(), held.is_empty()),
+                (io::ErrorKind::WouldBlock, false)
+            );
+        }
+    }
 
     #[test]
     fn a_descriptor_travels_with_its_message() {
