@@ -27,6 +27,7 @@ const PACKAGES: &[&str] = &[
     "procps",
     "runc",
     "skopeo",
+    "strace",
     "tini",
     "umoci",
     "util-linux",

@@ -60,6 +60,27 @@ impl Config {
         })
     }
 
+    /// Takes the cgroup's path for a name in systemd's form.
+    pub fn name_cgroup_as_systemd(&mut self) {
+        if let Some(linux) = &mut self.spec.linux {
+            linux.cgroups_path = crate::plan::systemd_path(&linux.cgroups_path);
+        }
+    }
+
+    /// The namespaces and the cgroup, as the trace shows them.
+    pub fn summary(&self, id: &str) -> String {
+        let linux = self.spec.linux.as_ref();
+        let namespaces: Vec<&str> = linux
+            .map(|linux| linux.namespaces.iter())
+            .into_iter()
+            .flatten()
+            .map(|one| crate::plan::word(one.typ))
+            .collect();
+        let cgroup = linux.map_or("", |linux| linux.cgroups_path.as_str());
+        let cgroup = if cgroup.is_empty() { id } else { cgroup };
+        format!("namespaces={} cgroup={cgroup}", namespaces.join(","))
+    }
+
     /// The part for Linux; empty when there is none.
     pub fn linux(&self) -> Linux {
         self.spec.linux.clone().unwrap_or_default()

@@ -63,6 +63,31 @@ pub fn word(kind: LinuxNamespaceType) -> &'static str {
     }
 }
 
+/// The path of the cgroup that systemd would make for `SLICE:PREFIX:NAME`: its folder is the same whoever makes it. Any other
+/// path is left as it is.
+pub fn systemd_path(path: &str) -> String {
+    let parts: Vec<&str> = path.split(':').collect();
+    let [slice, prefix, name] = parts[..] else {
+        return path.to_owned();
+    };
+    let slice = if slice.is_empty() { "system.slice" } else { slice };
+    let unit = match (name.ends_with(".slice"), prefix.is_empty()) {
+        (true, _) => name.to_owned(),
+        (false, true) => format!("{name}.scope"),
+        (false, false) => format!("{prefix}-{name}.scope"),
+    };
+    // The slice `a-b.slice` is within `a.slice`; `-.slice` is the root.
+    let stem = slice.trim_end_matches(".slice");
+    let mut folder = String::new();
+    for (at, _) in stem.match_indices('-').filter(|(at, _)| *at > 0) {
+        folder.push_str(&format!("/{}.slice", &stem[..at]));
+    }
+    if stem != "-" {
+        folder.push_str(&format!("/{stem}.slice"));
+    }
+    format!("{folder}/{unit}")
+}
+
 /// Rules for devices that every container has behind its own: nodes may be made, and those that are always there be used.
 pub fn always_allowed() -> Vec<LinuxDeviceCgroup> {
     const ALL: i64 = -1;
@@ -129,6 +154,22 @@ impl Namespaces {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn systemds_names_are_paths() {
+        for (name, path) in [
+            ("system.slice:docker:abc", "/system.slice/docker-abc.scope"),
+            (":cri:x", "/system.slice/cri-x.scope"),
+            ("-.slice::x", "/x.scope"),
+            (
+                "kube-pods-pod1.slice:c:x",
+                "/kube.slice/kube-pods.slice/kube-pods-pod1.slice/c-x.scope",
+            ),
+            ("/a/b", "/a/b"),
+        ] {
+            assert_eq!(systemd_path(name), path);
+        }
+    }
 
     #[test]
     fn namespaces_come_about_in_their_ways() {

@@ -62,6 +62,11 @@ impl Args {
         self.0.pop_front()
     }
 
+    /// All that is left, for people.
+    pub(crate) fn joined(&self) -> String {
+        self.0.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
+    }
+
     /// All that is left.
     pub(crate) fn rest(self) -> Vec<String> {
         self.0.into()

@@ -9,6 +9,7 @@ use gantry_sys::{mount, path, pty, socket};
 use crate::error::{Error, Result};
 
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 const O_PATH: i32 = 0o10_000_000;
 
 /// Makes a terminal and sends its master over `to`; with `mount_console` its slave is `/dev/console` too.
@@ -33,6 +34,10 @@ pub(crate) fn send_terminal(
     if mount_console {
         let root = path::open(Path::new("/"), O_PATH)?;
         let place = path::make_file_in_root(root.as_fd(), Path::new("/dev/console"), 0o620)?;
+        // A link in the image could have led to what the kernel is told through, and hidden it.
+        if path::file_system(place.as_fd())? == PROC_SUPER_MAGIC {
+            return Err(Error::Init("/dev/console leads into /proc".to_owned()));
+        }
         let copy = mount::open_tree(slave.as_fd(), "", false)?;
         mount::move_mount(copy.as_fd(), place.as_fd())?;
     }

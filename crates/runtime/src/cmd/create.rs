@@ -1,6 +1,7 @@
 //! `create` and `run`.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use gantry_runtime_core::config::Config;
 use gantry_runtime_core::create::{Created, Options};
@@ -68,16 +69,20 @@ fn failed(command: &str) -> impl Fn(Error) -> String {
 
 fn make(global: &Global, id: &str, flags: &Flags, command: &str) -> Result<Created, String> {
     let failed = failed(command);
-    if global.systemd_cgroup {
-        return Err(
-            "the systemd cgroup driver is not implemented yet: leave --systemd-cgroup out".to_owned(),
-        );
-    }
+    let begun = Instant::now();
     exe::protect().map_err(|error| failed(error.into()))?;
-    let config = Config::load(&flags.bundle).map_err(&failed)?;
+    let mut config = Config::load(&flags.bundle).map_err(&failed)?;
+    if global.systemd_cgroup {
+        config.name_cgroup_as_systemd();
+    }
     let mut options = flags.options.clone();
     options.preserve_fds += passed_by_socket_activation();
-    core::create(&global.root, id, &config, &options).map_err(failed)
+    let created = core::create(&global.root, id, &config, &options).map_err(failed)?;
+    gantry_runtime_core::trace(
+        &format!("{command} {id}: {}", config.summary(id)),
+        begun.elapsed(),
+    );
+    Ok(created)
 }
 
 /// `LISTEN_FDS`: descriptors that systemd's protocol passes on.

@@ -46,6 +46,11 @@ pub(crate) fn run(global: &Global, mut args: Args) -> Outcome {
     }
     let Some(command) = args.word() else { return help() };
     let begun = Instant::now();
+    // Environment and arguments of programs are nobody else's business.
+    let shown = match command.as_str() {
+        "exec" | "update" | "spec" => command.clone(),
+        _ => format!("{command} {}", args.joined()),
+    };
     let done = match command.as_str() {
         "create" => create::create(global, args),
         "run" => create::run(global, args),
@@ -68,10 +73,12 @@ pub(crate) fn run(global: &Global, mut args: Args) -> Outcome {
             ));
         }
     };
-    let how = done
-        .as_ref()
-        .map_or_else(|error| format!("failed: {error}"), |_| "done".to_owned());
-    gantry_runtime_core::trace(&format!("{command} {how}"), begun.elapsed());
+    match &done {
+        Err(error) => gantry_runtime_core::trace(&format!("{shown} failed: {error}"), begun.elapsed()),
+        // It has told of its container itself.
+        Ok(_) if command == "create" => {}
+        Ok(_) => gantry_runtime_core::trace(shown.trim_end(), begun.elapsed()),
+    }
     done
 }
 

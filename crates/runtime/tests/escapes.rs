@@ -1,0 +1,339 @@
+//! Ways out of a container that were found in runtimes of the field, and must not be ways out of this one. Each test drives
+//! the built program as root on a bundle of busybox; what is left behind is found by the place's own check.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use gantry_testkit::bundle::Bundle;
+use gantry_testkit::cmd::{Said, run};
+use gantry_testkit::place::Place;
+use serde_json::{Value, json};
+
+const RUNTIME: &str = env!("CARGO_BIN_EXE_gantry-runtime");
+const O_PATH: i32 = 0o10_000_000;
+
+struct Container {
+    place: Place,
+    bundle: Bundle,
+}
+
+impl Container {
+    fn new(script: &str) -> Self {
+        let place = Place::new();
+        let cgroup = format!("{}/c", place.cgroup());
+        let bundle = Bundle::new(&place.join("bundle"), &cgroup, &["sh", "-c", script]);
+        Self { place, bundle }
+    }
+
+    fn id(&self) -> String {
+        self.place.name("c")
+    }
+
+    /// The program with its global flags, run by a shell after `before`, so that descriptors can be inherited.
+    fn command(&self, before: &str, words: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("{before} exec \"$0\" \"$@\""), RUNTIME, "--root"])
+            .arg(self.place.join("state"))
+            .args(words);
+        command
+    }
+
+    #[track_caller]
+    fn call(&self, before: &str, words: &[&str]) -> Said {
+        run(&mut self.command(before, words))
+    }
+
+    #[track_caller]
+    fn run(&self) -> Said {
+        let dir = self.bundle.dir().display().to_string();
+        self.call("", &["run", "--bundle", &dir, &self.id()])
+    }
+
+    /// Made, and its process waits.
+    #[track_caller]
+    fn create(&self) -> i32 {
+        let pid_file = self.place.join("pid");
+        let dir = self.bundle.dir().display().to_string();
+        let words = [
+            "create",
+            "--bundle",
+            &dir,
+            "--pid-file",
+            &pid_file.display().to_string(),
+            &self.id(),
+        ];
+        let mut command = self.command("", &words);
+        // The container's process would keep pipes of ours open.
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        assert!(command.status().expect("the runtime").success());
+        fs::read_to_string(pid_file)
+            .expect("the pid file")
+            .parse()
+            .expect("a process id")
+    }
+
+    fn delete(&self) {
+        self.call("", &["delete", "--force", &self.id()]).success();
+    }
+
+    /// Neither a record nor a cgroup is left of it.
+    #[track_caller]
+    fn is_gone(&self) {
+        self.call("", &["state", &self.id()]).failure("does not exist");
+        let left = fs::read_dir(self.place.join("state")).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "records are left");
+    }
+
+    /// Lets the image's `/dev` be used as it is.
+    fn with_the_images_dev(&self) {
+        self.bundle.change(|config| {
+            let mounts = config["mounts"].as_array_mut().expect("mounts");
+            mounts.retain(|mount| {
+                !mount["destination"]
+                    .as_str()
+                    .is_some_and(|at| at == "/dev" || at == "/dev/pts")
+            });
+        });
+    }
+
+    fn mount(&self, one: Value) {
+        self.bundle
+            .change(|config| config["mounts"].as_array_mut().expect("mounts").push(one));
+    }
+}
+
+/// CVE-2019-5736: what `/proc/PID/exe` of a process in the container leads to could be overwritten.
+#[test]
+fn the_runtimes_own_file_cannot_be_written() {
+    let container = Container::new("true");
+    let pid = container.create();
+    let exe = format!("/proc/{pid}/exe");
+    let opened = gantry_sys::path::open(Path::new(&exe), O_PATH).expect("the process's program");
+    let inode = |path: &str| fs::metadata(path).expect("the program").ino();
+    assert_eq!(inode(&exe), inode(RUNTIME));
+    assert!(
+        gantry_sys::path::is_read_only(opened.as_fd()).expect("its mount"),
+        "the program can be written through {exe}"
+    );
+    container.delete();
+    container.is_gone();
+}
+
+/// The same without executing the program a second time, which would cost every start.
+#[test]
+fn the_program_is_executed_once() {
+    let container = Container::new("true");
+    let trace = container.place.join("trace");
+    let dir = container.bundle.dir().display().to_string();
+    let mut command = Command::new("strace");
+    command
+        .args(["-f", "-e", "trace=execve,execveat", "-o"])
+        .arg(&trace)
+        .args([RUNTIME, "--root"]);
+    command
+        .arg(container.place.join("state"))
+        .args(["run", "--bundle", &dir, &container.id()]);
+    run(&mut command).success();
+    let text = fs::read_to_string(trace).expect("the trace");
+    let executed = text.lines().filter(|line| line.contains("execve")).count();
+    assert_eq!(executed, 2, "the runtime and the container's program: {text}");
+}
+
+/// CVE-2024-21626: a working directory that is a descriptor of a folder of the host.
+#[test]
+fn no_descriptor_of_the_host_is_a_working_directory() {
+    let outside = "outside of container mount namespace root";
+    let container = Container::new("sleep 100");
+    let dir = container.bundle.dir().display().to_string();
+    let id = container.id();
+    container
+        .bundle
+        .change(|config| config["process"]["cwd"] = json!("/proc/self/fd/3"));
+    let run = ["run", "--preserve-fds", "1", "--bundle", &dir, &id];
+    // Refused even before it is entered: it would be made if it were missing.
+    container
+        .call("exec 3</;", &run)
+        .failure("the working directory /proc/self/fd/3");
+    container.is_gone();
+    // Those that the runtime itself has open while it works.
+    container.bundle.args(&[
+        "sh",
+        "-c",
+        "test -d /root && test ! -e home && ls -d /bin/busybox",
+    ]);
+    for number in 3..24 {
+        container
+            .bundle
+            .change(|config| config["process"]["cwd"] = json!(format!("/proc/self/fd/{number}")));
+        let said = container.run();
+        assert!(
+            said.code != 0 || said.line() == "/bin/busybox",
+            "{number}: {said:?}"
+        );
+    }
+    container
+        .bundle
+        .args(&["sleep", "100"])
+        .change(|config| config["process"]["cwd"] = json!("/"));
+    container.create();
+    container.call("", &["start", &id]).success();
+    let exec = [
+        "exec",
+        "--preserve-fds",
+        "1",
+        "--cwd",
+        "/proc/self/fd/3",
+        &id,
+        "pwd",
+    ];
+    container.call("exec 3</;", &exec).failure(outside);
+    container.delete();
+    container.is_gone();
+}
+
+/// Descriptors that the caller has open reach no process of the container.
+#[test]
+fn no_descriptor_of_the_host_is_inherited() {
+    let container = Container::new("ls /proc/self/fd");
+    let dir = container.bundle.dir().display().to_string();
+    let run = ["run", "--bundle", &dir, &container.id()];
+    let said = container.call("exec 7</ 9</etc/passwd;", &run).success();
+    // The fourth is that of the folder which is listed.
+    assert_eq!(
+        said.stdout.split_ascii_whitespace().collect::<Vec<_>>(),
+        ["0", "1", "2", "3"]
+    );
+}
+
+/// CVE-2025-31133: `/dev/null` of the image is bound over what is to be masked, so it had better be one.
+#[test]
+fn a_link_is_not_taken_for_the_null_device() {
+    let container = Container::new("cat /proc/kcore");
+    container.with_the_images_dev();
+    symlink(
+        "/proc/sys/kernel/core_pattern",
+        container.bundle.rootfs().join("dev/null"),
+    )
+    .expect("a link");
+    container.run().failure("/dev/null");
+    container.is_gone();
+}
+
+/// CVE-2025-52565: the terminal is bound on `/dev/console`, which had better not be another place.
+#[test]
+fn the_console_is_not_led_into_proc() {
+    let container = Container::new("true");
+    container.with_the_images_dev();
+    container.mount(
+        json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+        "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] }),
+    );
+    container
+        .bundle
+        .change(|config| config["process"]["terminal"] = json!(true));
+    symlink(
+        "/proc/self/attr/exec",
+        container.bundle.rootfs().join("dev/console"),
+    )
+    .expect("a link");
+    container.run().failure("/dev/console");
+    container.is_gone();
+}
+
+/// CVE-2025-52881, CVE-2019-19921: a link in the image leads a mount over files that the runtime writes to.
+#[test]
+fn no_mount_is_led_into_proc() {
+    let container = Container::new("true");
+    let rootfs = container.bundle.rootfs();
+    let plain = container.bundle.config();
+    let source = container.place.join("file");
+    fs::write(&source, "nothing").expect("a file");
+    symlink("/proc/sys/kernel", rootfs.join("folder")).expect("a link");
+    symlink("../proc/self/attr/exec", rootfs.join("file")).expect("a link");
+    for one in [
+        json!({ "destination": "/folder", "type": "tmpfs", "source": "tmpfs" }),
+        json!({ "destination": "/folder/random", "type": "tmpfs", "source": "tmpfs" }),
+        json!({ "destination": "/file", "type": "bind", "source": source, "options": ["bind"] }),
+        json!({ "destination": "/proc/sys/../sys", "type": "tmpfs", "source": "tmpfs" }),
+    ] {
+        container.bundle.change(|config| *config = plain.clone());
+        container.mount(one);
+        container.run().failure("inside /proc");
+        container.is_gone();
+    }
+    // A folder of the host's /proc elsewhere is not that of the container.
+    container.bundle.change(|config| *config = plain.clone());
+    container.mount(
+        json!({ "destination": "/proc/meminfo", "type": "bind", "source": source, "options": ["bind"] }),
+    );
+    container.bundle.args(&["cat", "/proc/meminfo"]);
+    assert_eq!(container.run().success().line(), "nothing");
+}
+
+/// A parameter of the kernel is written where it is, not to what was put in its place.
+#[test]
+fn parameters_are_written_to_proc_alone() {
+    let container = Container::new("cat /proc/sys/net/ipv4/ip_forward");
+    container
+        .bundle
+        .change(|config| config["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1" }));
+    assert_eq!(container.run().success().line(), "1");
+    container.bundle.change(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        mounts.retain(|mount| mount["destination"] != "/proc");
+    });
+    let fake = container.bundle.rootfs().join("proc/sys/net/ipv4");
+    fs::create_dir_all(&fake).expect("a folder");
+    fs::write(fake.join("ip_forward"), "0").expect("a file");
+    container.run().failure("proc");
+    assert_eq!(
+        fs::read_to_string(fake.join("ip_forward")).expect("the file"),
+        "0"
+    );
+    container.is_gone();
+}
+
+/// A hook that says more than a pipe holds ends nevertheless, and what it said explains its failure.
+#[test]
+fn hooks_may_be_talkative() {
+    let container = Container::new("true");
+    let hook = |script: &str| json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "timeout": 20 }]);
+    container.bundle.change(|config| {
+        config["hooks"] = json!({ "createRuntime": hook("/bin/busybox head -c 1000000 /dev/zero") });
+    });
+    container.run().success();
+    container
+        .bundle
+        .change(|config| config["hooks"] = json!({ "prestart": hook("echo here; echo there >&2; exit 3") }));
+    container
+        .run()
+        .failure("error running prestart hook #0: exit status 3, stdout: here, stderr: there");
+    container.is_gone();
+}
+
+/// systemd's form of a cgroup's name is understood where systemd is not asked.
+#[test]
+fn a_cgroup_may_be_named_as_for_systemd() {
+    let container = Container::new("cat /proc/self/cgroup");
+    let name = container.place.name("scope");
+    container.bundle.change(|config| {
+        config["linux"]["cgroupsPath"] = json!(format!("-.slice:gantry:{name}"));
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|one| one["type"] != "cgroup");
+    });
+    let dir = container.bundle.dir().display().to_string();
+    let said = container
+        .call(
+            "",
+            &["--systemd-cgroup", "run", "--bundle", &dir, &container.id()],
+        )
+        .success();
+    assert!(said.stdout.contains(&format!("/gantry-{name}.scope")), "{said:?}");
+}
