@@ -64,7 +64,9 @@ impl Drop for PidFile {
 /// Whether a process is a daemon of ours: after a reboot the number may be anybody's.
 fn is_daemon(pid: u32) -> bool {
     let own = fs::read_to_string("/proc/self/comm").unwrap_or_default();
-    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == own)
+    let named = fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == own);
+    // A process that nobody has reaped has a name, and no program any more.
+    named && fs::read_link(format!("/proc/{pid}/exe")).is_ok()
 }
 
 #[cfg(test)]
