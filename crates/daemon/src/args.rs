@@ -10,6 +10,7 @@ use clap::Parser;
     name = "gantryd",
     version,
     disable_version_flag = true,
+    args_override_self = true,
     about = "The Docker Engine API on Gantry"
 )]
 pub struct Args {

@@ -9,7 +9,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let log_level = if args.debug { "debug" } else { level(&args.log_level) };
+    let log_level = if args.debug {
+        "debug"
+    } else {
+        level(&args.log_level)
+    };
     trace::set_up(log_level, &["gantry_daemon", "gantry_engine"]);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -31,6 +31,7 @@ fn nasty() -> Image {
             &[("user.test", b"value"), ("security.capability", CAP)],
         )
         .hard_link("linked", "d/kept")
+        .hard_link("d/second", "d/kept")
         .symlink("pointer", "/d/kept")
         .symlink("outside", "../../../../etc/hostname");
     let mut top = Layer::new();
@@ -38,8 +39,7 @@ fn nasty() -> Image {
         .opaque("opaque/")
         .file("opaque/shown", 0o600, b"shown")
         .dir("replaced/", 0o711)
-        .file("replaced/new", 0o644, b"new")
-        .hard_link("d/second", "d/kept");
+        .file("replaced/new", 0o644, b"new");
     Image::new()
         .layer(base, Compression::Gzip)
         .layer(top, Compression::Zstd)

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use gantry_engine::Engine;
 use gantry_errdefs::Error;
-use http::Uri;
+use http::{Method, Uri};
 
 use crate::error::ApiError;
 
@@ -28,18 +28,12 @@ const NOT_BUILT: &[&str] = &[
     "auth",
     "build",
     "commit",
-    "configs",
     "distribution",
     "grpc",
     "networks",
-    "nodes",
     "plugins",
-    "secrets",
-    "services",
     "session",
-    "swarm",
     "system",
-    "tasks",
     "volumes",
 ];
 
@@ -55,16 +49,28 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .with_state(App { engine })
 }
 
-async fn not_found(uri: Uri) -> Response {
-    let noun = uri
-        .path()
-        .trim_start_matches('/')
-        .split('/')
-        .next()
-        .unwrap_or_default();
-    let error = match NOT_BUILT.contains(&noun) {
-        true => Error::not_implemented(format!("{} is not implemented by this engine", uri.path())),
-        false => Error::not_found("page not found"),
+async fn not_found(method: Method, uri: Uri) -> Response {
+    let mut parts = uri.path().trim_start_matches('/').split('/');
+    let (noun, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let error = match (noun, name) {
+        // There are none of these, so that none has the name: `inspect` asks one after the other.
+        ("networks", name) if method == Method::GET && !name.is_empty() => {
+            Error::not_found(format!("network {name} not found"))
+        }
+        ("volumes", name) if method == Method::GET && !name.is_empty() => {
+            Error::not_found(format!("get {name}: no such volume"))
+        }
+        ("plugins", name) if method == Method::GET && uri.path().ends_with("/json") => {
+            Error::not_found(format!("plugin \"{name}\" not found"))
+        }
+        ("configs" | "nodes" | "secrets" | "services" | "swarm" | "tasks", _) => Error::unavailable(
+            "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to \
+             swarm and try again.",
+        ),
+        (noun, _) if NOT_BUILT.contains(&noun) => {
+            Error::not_implemented(format!("{} is not implemented by this engine", uri.path()))
+        }
+        _ => Error::not_found("page not found"),
     };
     ApiError(error).into_response()
 }
