@@ -34,6 +34,9 @@ const SIGCHLD: i32 = 17;
 /// How long the output of an ended process is waited for: a descendant may hold its pipes for ever.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// How long nothing is asked for until the program is made small.
+const QUIET: Duration = Duration::from_millis(250);
+
 /// How long events and output may take to be heard of when the shim ends.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -77,8 +80,8 @@ pub(crate) struct Server {
     socket: PathBuf,
     /// How many terminals were asked for.
     consoles: u32,
-    /// A process was started: what that needed is given back before the next sleep.
-    started: bool,
+    /// Calls were served: what they needed of the program is given back if no more come for a while.
+    grown: bool,
     /// Set by `Shutdown`.
     done: bool,
 }
@@ -123,7 +126,7 @@ impl Server {
             bundle: args.bundle.clone(),
             socket,
             consoles: 0,
-            started: false,
+            grown: false,
             done: false,
         })
     }
@@ -134,7 +137,7 @@ impl Server {
     }
 
     /// How long may be slept: until the output of an ended process has been waited for long enough, or a supervisor that was
-    /// busy may have time.
+    /// busy may have time; and once after calls, until they seem to be over.
     fn limit(&self) -> Option<i32> {
         if self.task.is_none() {
             return Some(ORPHANED);
@@ -145,6 +148,7 @@ impl Server {
             .filter(|process| process.life.call != Some(process::Call::Start))
             .filter_map(|process| process.deadline)
             .chain(self.publisher.again())
+            .chain((self.grown && self.jobs.is_empty()).then(|| Instant::now() + QUIET))
             .min()?;
         let left = next.saturating_duration_since(Instant::now());
         Some(
@@ -219,14 +223,14 @@ pub(crate) fn serve(server: &mut Server) -> Result<(), String> {
     let mut ready = Vec::new();
     while !server.done {
         let limit = server.limit();
-        if server.started && server.jobs.is_empty() {
-            server.started = false;
-            let _ = gantry_sys::memory::release_program();
-        }
         server
             .epoll
             .wait(limit, |token, events| ready.push((token, events)))
             .map_err(chain)?;
+        if ready.is_empty() && server.grown && server.jobs.is_empty() {
+            server.grown = false;
+            let _ = gantry_sys::memory::release_program();
+        }
         for (token, events) in ready.drain(..) {
             server.happened(token, events);
         }

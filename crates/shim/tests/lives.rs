@@ -228,7 +228,7 @@ fn nothing_is_lost_while_the_supervisor_is_away() {
     shim.started("").unwrap();
     assert_eq!(shim.wait(""), 42);
     // It does not ask for anybody who is not there …
-    std::thread::sleep(Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(600));
     let switches = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", shim.pid)).unwrap();
         let line = status.lines().find(|line| line.starts_with("voluntary")).unwrap();
@@ -245,6 +245,41 @@ fn nothing_is_lost_while_the_supervisor_is_away() {
     events.wait(&["create", "start", "exit"]);
     let exit = &events.exits()[0];
     assert_eq!((exit.pid, exit.exit_status, exit.id.as_str()), (pid, 42, ID));
+    shim.end();
+}
+
+#[test]
+fn many_at_once_keep_their_streams_and_codes_apart() {
+    let shim = Shim::start("sleep 1000");
+    let events = shim.events();
+    shim.create(&shim.request());
+    shim.started("").unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let shim = &shim;
+            scope.spawn(move || {
+                for number in 0..5 {
+                    let code = thread * 10 + number;
+                    let name = format!("e{code}");
+                    shim.exec(&name, &format!("echo {name}; exit {code}"), |_| {});
+                    let client = shim.attach(&name);
+                    shim.started(&name).unwrap();
+                    assert_eq!(shim.wait(&name), code);
+                    assert_eq!(client.framed().0, format!("{name}\n"));
+                    shim.deleted(&name).unwrap();
+                }
+            });
+        }
+    });
+    wait_until("events", || events.topics().len() == 2 + 3 * 20);
+    let mut codes: Vec<u32> = events.exits().iter().map(|exit| exit.exit_status).collect();
+    codes.sort_unstable();
+    let expected: Vec<u32> = (0..4)
+        .flat_map(|thread| (0..5).map(move |number| thread * 10 + number))
+        .collect();
+    assert_eq!(codes, expected);
+    shim.kill(9).unwrap();
+    shim.wait("");
     shim.end();
 }
 
@@ -348,7 +383,9 @@ fn the_container_inherits_nothing_and_the_shim_does_not_heed_signals() {
     // The fourth is the folder that is listed.
     assert_eq!(listed[..4], ["0\n", "1\n", "2\n", "3\n"]);
     for line in &listed[4..] {
-        assert!(line.ends_with(":\t0000000000000000\n"), "{line:?}");
+        let mask = u64::from_str_radix(line[8..].trim(), 16).unwrap();
+        // glibc's posix_spawn leaves its own signal 32 ignored.
+        assert_eq!(mask & !(1 << 31), 0, "{line:?}");
     }
     for signal in [1, 2, 13, 15] {
         gantry_sys::process::kill(shim.pid, signal).unwrap();

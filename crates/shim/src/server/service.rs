@@ -51,6 +51,7 @@ const EMPTY: Vec<u8> = Vec::new();
 impl Server {
     /// Handles one call.
     pub(super) fn handle(&mut self, caller: Caller, request: Request) {
+        self.grown = true;
         // Whoever calls is there to hear what could not be told before.
         self.publisher.send();
         self.watch_publisher();

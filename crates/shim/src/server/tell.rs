@@ -128,7 +128,6 @@ impl Server {
         let pid = process.pid.unsigned_abs();
         match what {
             Told::Started => {
-                self.started = true;
                 let message = format!("process started pid={pid} id={container_id} exec={exec_id}");
                 gantry_sys::trace::line("shim", &message, None);
                 match at {
