@@ -74,7 +74,7 @@ impl Engine {
         let mut summaries = Vec::new();
         for (id, images) in self.by_target().await? {
             let (mut tags, mut digests) = names(&images);
-            if dangling.is_some_and(|wanted| wanted == !tags.is_empty()) {
+            if dangling.is_some_and(|wanted| wanted != tags.is_empty()) {
                 continue;
             }
             let matches = |tag: &String| {

@@ -316,7 +316,7 @@ impl Engine {
                     // Of another platform, and left out.
                     continue;
                 }
-                self.put_part(archive, &name, &descriptor.digest.to_string())
+                self.put_part(archive, &name, descriptor.digest.as_str())
                     .await?;
                 let kind = &descriptor.media_type;
                 if media_type::is_index(kind) || media_type::is_manifest(kind) {
