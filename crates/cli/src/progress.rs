@@ -101,7 +101,7 @@ fn bar(detail: &Detail, width: usize) -> Option<String> {
     let half = usize::try_from(shown * 50 / detail.total).unwrap_or(0);
     let mut out = String::new();
     if width > 110 {
-        let rest = if half < 50 { 50 - half } else { 0 };
+        let rest = 50usize.saturating_sub(half);
         out = format!("[{}>{}] ", "=".repeat(half), " ".repeat(rest));
     }
     if detail.hidecounts {

@@ -26,7 +26,11 @@ fn find<'a>(root: &'a Command, argv: &[String]) -> (&'a Command, String) {
     while let Some(word) = words.next() {
         if word.starts_with('-') {
             // Global flags with a value of their own word.
-            let flag = command.get_arguments().find(|arg| named(arg, word));
+            let name = word.split('=').next().unwrap_or(word);
+            let flag = command.get_arguments().find(|arg| named(arg, name));
+            if flag.is_none() && command.get_name() == root.get_name() && word.starts_with("--") {
+                break;
+            }
             if command.get_name() == root.get_name()
                 && flag.is_some_and(|arg| {
                     arg.get_num_args()
@@ -60,7 +64,7 @@ fn named(arg: &Arg, word: &str) -> bool {
 fn usage_line(command: &Command, path: &str) -> String {
     let usage = command.clone().render_usage().to_string();
     let tail = usage.trim_start_matches("Usage:").trim();
-    format!("Usage:  {path} {tail}")
+    format!("Usage:  {path} {tail}").trim_end().to_owned()
 }
 
 /// The words for a command line that clap did not take.
@@ -95,8 +99,8 @@ pub(crate) fn explain(root: &Command, argv: &[String], error: &clap::Error) -> S
             code: 0,
         },
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => Said {
-            out: help(root, command, &path),
-            err: String::new(),
+            out: String::new(),
+            err: help(root, command, &path),
             code: 0,
         },
         ErrorKind::InvalidSubcommand => {
@@ -117,7 +121,8 @@ pub(crate) fn explain(root: &Command, argv: &[String], error: &clap::Error) -> S
                 Some(long) => format!("unknown flag: --{}", long.split('=').next().unwrap_or(long)),
                 None => {
                     let letter = wrong.trim_start_matches('-').chars().next().unwrap_or('-');
-                    format!("unknown shorthand flag: '{letter}' in {typed}")
+                    let from = typed.find(letter).unwrap_or(1);
+                    format!("unknown shorthand flag: '{letter}' in -{}", &typed[from..])
                 }
             };
             if let Some(suggestion) = text(ContextKind::SuggestedArg) {
@@ -128,7 +133,12 @@ pub(crate) fn explain(root: &Command, argv: &[String], error: &clap::Error) -> S
         ErrorKind::MissingRequiredArgument | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues
             if !names_flag(error) =>
         {
-            count_error("See")
+            // Docker's words where there is no upper limit, and where there is one.
+            count_error(if counts(command).starts_with("requires at least") {
+                "See"
+            } else {
+                "Run"
+            })
         }
         ErrorKind::TooManyValues if !names_flag(error) => count_error("Run"),
         ErrorKind::InvalidValue
@@ -157,7 +167,7 @@ fn unknown_command(command: &Command, path: &str, wrong: &str) -> Said {
         err.push_str(&format!("Did you mean '{path} {near}'?\n"));
     }
     if path != "gantry" {
-        err.push_str(&format!("\nUsage:  {path} COMMAND\n"));
+        err.push_str(&format!("\nUsage:  {path}\n"));
     }
     err.push_str(&format!("\nRun '{path} --help' for more information\n"));
     Said {
@@ -172,7 +182,7 @@ fn nearest<'a>(command: &'a Command, wrong: &str) -> Option<&'a str> {
     command
         .get_subcommands()
         .map(|sub| (distance(sub.get_name(), wrong), sub.get_name()))
-        .filter(|(far, name)| *far <= 2 && *far < name.len())
+        .filter(|(far, name)| *far <= 2 && *far * 2 < name.len())
         .min()
         .map(|(_, name)| name)
 }
@@ -398,7 +408,14 @@ fn aliases(root: &Command, command: &Command, path: &str) -> Vec<String> {
         (Some("inspect" | "version"), _) => Vec::new(),
         _ => {
             let mut out = Vec::new();
-            for group in root.get_subcommands().filter(|sub| sub.has_subcommands()) {
+            let group = path.split(' ').nth(1).filter(|_| path.split(' ').count() > 2);
+            let of_containers = |sub: &Command| sub.get_name() == "container";
+            let groups = root
+                .get_subcommands()
+                .filter(|sub| sub.has_subcommands())
+                .filter(|sub| group.is_none_or(|group| sub.get_name() == group))
+                .filter(|sub| name != "rm" || of_containers(sub));
+            for group in groups {
                 if group.get_subcommands().any(|sub| sub.get_name() == name) {
                     out.push(format!("gantry {} {name}", group.get_name()));
                     for alias in command.get_all_aliases() {

@@ -42,7 +42,8 @@ impl Query {
             return path;
         }
         self.0.sort_by_key(|(key, _)| *key);
-        let mut out = Serializer::new(path + "?");
+        let start = path.len() + 1;
+        let mut out = Serializer::for_suffix(path + "?", start);
         for (key, value) in &self.0 {
             out.append_pair(key, value);
         }

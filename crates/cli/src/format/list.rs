@@ -13,6 +13,7 @@ use crate::format::{table, template};
 pub(crate) struct Row {
     fields: BTreeMap<&'static str, String>,
     labels: Option<BTreeMap<String, String>>,
+    unknown: Vec<&'static str>,
 }
 
 impl Row {
@@ -20,6 +21,12 @@ impl Row {
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Row {
         self.fields.insert(name, value.into());
         self
+    }
+
+    /// Adds a field that the engine said nothing of.
+    pub(crate) fn without(mut self, name: &'static str) -> Row {
+        self.unknown.push(name);
+        self.with(name, "")
     }
 
     /// Adds what `.Label "name"` finds.
@@ -47,7 +54,12 @@ impl Row {
     }
 
     fn json(&self) -> String {
-        let text = serde_json::to_string(&self.fields).unwrap_or_default();
+        let fields: BTreeMap<&str, Option<&String>> = self
+            .fields
+            .iter()
+            .map(|(name, value)| (*name, Some(value).filter(|_| !self.unknown.contains(name))))
+            .collect();
+        let text = serde_json::to_string(&fields).unwrap_or_default();
         // As Go writes JSON that may stand in a page.
         text.replace('<', "\\u003c")
             .replace('>', "\\u003e")
@@ -63,11 +75,16 @@ pub(crate) struct Kind {
     pub(crate) headers: &'static [(&'static str, &'static str)],
     /// What has no such field.
     pub(crate) context: &'static str,
+    /// What is said of a template that cannot be read, and of one that cannot be filled in.
+    pub(crate) wrong: [&'static str; 2],
 }
+
+/// What most lists say of a wrong template.
+pub(crate) const WRONG: [&str; 2] = ["template parsing error", "template parsing error"];
 
 /// Shows rows. `format` is `table`, `table TEMPLATE`, `json`, a template, or empty for the table.
 pub(crate) fn render(kind: &Kind, format: &str, rows: &[Row]) -> Outcome<String> {
-    let wrong = |error: String| Failure::new(format!("failed to execute template: {error}"));
+    let wrong = |error: String| Failure::new(format!("{}: {error}", kind.wrong[1]));
     if format == "json" {
         return Ok(rows.iter().map(|row| row.json() + "\n").collect());
     }
@@ -81,7 +98,7 @@ pub(crate) fn render(kind: &Kind, format: &str, rows: &[Row]) -> Outcome<String>
     };
     let text = text.replace("\\t", "\t").replace("\\n", "\n");
     let compiled = template::compile(&text, template::Missing::Error)
-        .map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
+        .map_err(|error| Failure::new(format!("{}: {error}", kind.wrong[0])))?;
     let mut lines = Vec::new();
     if is_table {
         let mut header = Row::default();
@@ -128,6 +145,7 @@ mod tests {
             table: "{{.ID}}\t{{.Name}}".to_owned(),
             headers: &[("ID", "IMAGE ID"), ("Name", "NAME")],
             context: "thing",
+            wrong: WRONG,
         }
     }
 
@@ -153,7 +171,7 @@ mod tests {
         );
         assert_eq!(
             shown("{{.Foo}}"),
-            Err("failed to execute template: template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type *formatter.thing".to_owned())
+            Err("template parsing error: template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type *formatter.thing".to_owned())
         );
         assert_eq!(
             shown("{{.Foo"),

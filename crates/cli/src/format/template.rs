@@ -7,7 +7,10 @@ use gotmpl::{MissingKey, Template, TemplateError, Value};
 use serde_json::Value as Json;
 
 /// A template that was read.
-pub(crate) struct Compiled(Template);
+pub(crate) struct Compiled {
+    template: Template,
+    text: String,
+}
 
 /// What a missing field means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,19 +87,30 @@ pub(crate) fn compile(text: &str, missing: Missing) -> Result<Compiled, String> 
         });
     template
         .parse(&call_methods(text))
-        .map(Compiled)
+        .map(|template| Compiled {
+            template,
+            text: text.to_owned(),
+        })
         .map_err(|error| format!("template: :1: {}", reason(&error)))
 }
 
 impl Compiled {
     /// Fills it in.
     pub(crate) fn render(&self, data: &Value) -> Result<String, String> {
-        self.0.execute_to_string(data).map_err(|error| match &error {
-            TemplateError::MissingKey { key } => {
-                format!("template: :1:2: executing \"\" at <.{key}>: map has no entry for key {key:?}")
-            }
-            other => format!("template: :1:2: executing \"\": {}", reason(other)),
-        })
+        self.template
+            .execute_to_string(data)
+            .map_err(|error| match &error {
+                TemplateError::MissingKey { key } => {
+                    // Go counts the column from the beginning of the template to the field.
+                    let column = self.text.find(&format!(".{key}")).unwrap_or(2);
+                    format!(
+                        "template: :1:{column}: executing \"\" at <.{key}>: map has no entry for key {key:?}"
+                    )
+                }
+                // Go finds this out before it fills anything in.
+                TemplateError::UndefinedFunction(_) => format!("template: :1: {}", reason(&error)),
+                other => format!("template: :1:2: executing \"\": {}", reason(other)),
+            })
     }
 }
 

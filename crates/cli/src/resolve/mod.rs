@@ -35,16 +35,20 @@ impl Inputs<'_> {
 
     /// Variables of files, then those of flags.
     pub(crate) fn variables(&self, files: &[String], flags: &[String]) -> Result<Vec<String>, String> {
-        let mut out = self.lines(files)?;
+        let mut out = self.lines(files, self.env)?;
         out.extend(flags.iter().map(|flag| opts::env::complete(flag, self.env)));
         Ok(out)
     }
 
-    fn lines(&self, files: &[String]) -> Result<Vec<String>, String> {
+    fn lines(
+        &self,
+        files: &[String],
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Vec<String>, String> {
         let mut out = Vec::new();
         for file in files {
             let content = self.read(file)?;
-            out.extend(opts::env::file(file, &content, self.env).map_err(|error| error.to_string())?);
+            out.extend(opts::env::file(file, &content, lookup).map_err(|error| error.to_string())?);
         }
         Ok(out)
     }
@@ -123,7 +127,12 @@ fn config(flags: &Container, inputs: &Inputs<'_>) -> Result<Config, String> {
         env: inputs.variables(&flags.env_file, &flags.env)?,
         working_dir: flags.workdir.clone(),
         entrypoint: flags.entrypoint.clone().map(|e| vec![e].into()),
-        labels: pairs(inputs.lines(&flags.label_file)?.iter().chain(&flags.label)),
+        labels: pairs(
+            inputs
+                .lines(&flags.label_file, &|_| None)?
+                .iter()
+                .chain(&flags.label),
+        ),
         stop_signal: flags.stop_signal.clone(),
         stop_timeout: flags.stop_timeout,
         healthcheck: health::check(flags)?,

@@ -49,7 +49,21 @@ pub(super) fn apply(
     }
     host.network_mode.clone_from(&networks[0].0);
     merge_flags(flags, &mut networks[0])?;
+    let user_defined = |(name, _): &(String, EndpointSettings)| is_user_defined(name);
+    if networks.iter().any(user_defined) && !networks.iter().all(user_defined) {
+        return Err(
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
+                .to_owned(),
+        );
+    }
     let mut endpoints: Map<Option<EndpointSettings>> = Map::new();
+    // One network of which nothing more is said is said once, as the mode.
+    if let [(name, settings)] = networks.as_slice()
+        && *settings == EndpointSettings::default()
+        && name != "default"
+    {
+        networks.clear();
+    }
     for (name, settings) in networks {
         if endpoints.insert(name.clone(), Some(settings)).is_some() {
             return Err(format!("network {name:?} is specified multiple times"));
@@ -97,6 +111,10 @@ fn merge_flags(flags: &Container, first: &mut (String, EndpointSettings)) -> Res
         settings.ipam_config = Some(merged);
     }
     Ok(())
+}
+
+fn is_user_defined(name: &str) -> bool {
+    !matches!(name, "default" | "bridge" | "host" | "none") && !name.starts_with("container:")
 }
 
 /// The one of two texts that is not empty; nothing if both are there.

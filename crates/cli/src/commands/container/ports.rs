@@ -18,15 +18,15 @@ pub(crate) async fn run(context: &Context, args: Args) -> Outcome {
         false => format!("{ip}:{port}"),
     };
     if let Some(wanted) = &args.port {
-        let wanted = if wanted.contains('/') {
+        let whole = if wanted.contains('/') {
             wanted.clone()
         } else {
             format!("{wanted}/tcp")
         };
-        let bindings = ports.get(&wanted).cloned().flatten().unwrap_or_default();
+        let bindings = ports.get(&whole).cloned().flatten().unwrap_or_default();
         if bindings.is_empty() {
             return Err(Failure::new(format!(
-                "no public port '{wanted}' published for {}",
+                "Error: No public port '{wanted}' published for {}",
                 args.container
             )));
         }

@@ -31,6 +31,8 @@ const HEADERS: &[(&str, &str)] = &[
     ("Platform", "PLATFORM"),
 ];
 
+const WRONG: [&str; 2] = ["failed to parse template", "failed to execute template"];
+
 /// Runs it.
 pub(crate) async fn run(context: &Context, args: Ps) -> Outcome {
     let mut format = args.format.clone();
@@ -70,6 +72,7 @@ fn show(containers: &[Summary], args: &Ps, format: &str) -> Outcome<String> {
         table,
         headers: HEADERS,
         context: "ContainerContext",
+        wrong: WRONG,
     };
     render(&kind, format, &rows)
 }
@@ -133,6 +136,7 @@ fn row(container: &Summary, whole: bool) -> Row {
         .with("Mounts", mounts.join(","))
         .with("LocalVolumes", volumes.to_string())
         .with("Networks", networks.join(","))
+        .without("Platform")
         .with_labels(&container.labels)
 }
 
@@ -182,6 +186,7 @@ mod tests {
             table: String::new(),
             headers: HEADERS,
             context: "ContainerContext",
+            wrong: WRONG,
         };
         let text = render(
             &kind,

@@ -11,7 +11,7 @@ use crate::args::container::Stats as Args;
 use crate::console;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::format::list::{Kind, Row, render};
+use crate::format::list::{Kind, Row, WRONG, render};
 use crate::terminal;
 use crate::text::short_id;
 
@@ -60,6 +60,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Outcome {
                 .to_owned(),
             headers: HEADERS,
             context: "statsContext",
+            wrong: WRONG,
         };
         let text = render(&kind, &format, &rows)?;
         if args.no_stream {

@@ -6,7 +6,7 @@ use crate::args::image::History;
 use crate::console;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::format::list::{Kind, Row, render};
+use crate::format::list::{Kind, Row, WRONG, render};
 use crate::text::{ago, ellipsis, rfc3339, short_id};
 
 const HEADERS: &[(&str, &str)] = &[
@@ -58,10 +58,16 @@ pub(crate) async fn run(context: &Context, args: History) -> Outcome {
                 .with("Comment", step.comment.as_str())
         })
         .collect();
+    let table = if human {
+        "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
+    } else {
+        "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
+    };
     let kind = Kind {
-        table: "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}".to_owned(),
+        table: table.to_owned(),
         headers: HEADERS,
         context: "historyContext",
+        wrong: WRONG,
     };
     console::text(&render(&kind, &args.format, &rows)?);
     Ok(())

@@ -8,7 +8,7 @@ use crate::commands::filters;
 use crate::console;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::format::list::{Kind, Row, render};
+use crate::format::list::{Kind, Row, WRONG, render};
 use crate::text::{ago, local_time, short_id};
 
 const HEADERS: &[(&str, &str)] = &[
@@ -94,6 +94,7 @@ fn show(images: &[Summary], args: &Ls, format: &str) -> Outcome<String> {
         table: table.to_owned(),
         headers: HEADERS,
         context: "imageContext",
+        wrong: WRONG,
     };
     render(&kind, format, &rows)
 }

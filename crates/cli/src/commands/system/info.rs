@@ -19,7 +19,15 @@ pub(crate) async fn run(context: &Context, args: Args) -> Outcome {
             console::line(&json::compact(&raw));
             return Ok(());
         }
-        let wrong = |error: String| Failure::new(format!("template parsing error: {error}"));
+        let wrong = |error: String| {
+            Failure::new(match error.split_once(": map has no entry for key \"") {
+                Some((at, key)) => format!(
+                    "{at}: can't evaluate field {} in type system.gantryInfo",
+                    key.trim_end_matches('"')
+                ),
+                None => error,
+            })
+        };
         let compiled = template::compile(&args.format, Missing::Error).map_err(|error| Failure {
             message: format!("template parsing error: {error}"),
             code: 64,
@@ -81,9 +89,7 @@ fn page(info: &Info) -> String {
         ("runc version", &info.runc_commit.id),
         ("init version", &info.init_commit.id),
     ] {
-        if !commit.is_empty() {
-            line(name, commit);
-        }
+        line(name, commit);
     }
     if !info.security_options.is_empty() {
         line("Security Options", &"");
@@ -91,8 +97,8 @@ fn page(info: &Info) -> String {
             for (at, part) in option.split(',').enumerate() {
                 match part.split_once('=') {
                     Some(("name", name)) if at == 0 => line(" ", &name),
-                    Some(("profile", profile)) => line("   Profile", &profile),
-                    Some((key, value)) => line(&format!("   {key}"), &value),
+                    Some(("profile", profile)) => line("  Profile", &profile),
+                    Some((key, value)) => line(&format!("  {key}"), &value),
                     None => line(" ", &part),
                 }
             }

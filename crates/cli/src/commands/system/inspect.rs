@@ -31,41 +31,40 @@ pub(crate) async fn images(context: &Context, args: ImageArgs) -> Outcome {
 
 /// `inspect`: whatever has the name, containers first.
 pub(crate) async fn any(context: &Context, args: Inspect) -> Outcome {
-    let wanted = |kind: &str| args.r#type.is_empty() || args.r#type == kind;
+    let only = args.r#type.as_str();
+    let wanted = |kind: &str| only.is_empty() || only == kind;
     if !["container", "image", "network", "volume"]
         .iter()
         .any(|kind| wanted(kind))
     {
         return Err(Failure::new(format!(
-            "{:?} is not a valid value for --type",
-            args.r#type
+            "unknown type: {only:?}: must be one of \"container\", \"image\", \"network\", \"volume\""
         )));
     }
     let client = &context.client;
     run(&args.names, &args.format, async |name| {
         if wanted("container") {
             match client.container_inspect_raw(name, args.size).await {
-                Err(error) if error.is_not_found() => {}
+                Err(error) if error.is_not_found() && only.is_empty() => {}
                 other => return Ok(text(&other?)),
             }
         }
         if wanted("image") {
             match client.image_inspect_raw(name).await {
-                Err(error) if error.is_not_found() => {}
+                Err(error) if error.is_not_found() && only.is_empty() => {}
                 other => return Ok(text(&other?)),
             }
         }
         for kind in ["network", "volume"] {
-            if wanted(kind)
-                && let Ok(object) = client.object_inspect_raw(kind, name).await
-            {
-                return Ok(text(&object));
+            if wanted(kind) {
+                match client.object_inspect_raw(kind, name).await {
+                    // An engine may have none of this kind at all.
+                    Err(_) if only.is_empty() => {}
+                    other => return Ok(text(&other?)),
+                }
             }
         }
-        Err(Failure::new(match args.r#type.as_str() {
-            "" => format!("Error: No such object: {name}"),
-            kind => format!("Error: No such {kind}: {name}"),
-        }))
+        Err(Failure::new(format!("Error: No such object: {name}")))
     })
     .await
 }

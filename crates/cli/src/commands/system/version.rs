@@ -39,8 +39,19 @@ pub(crate) async fn run(context: &Context, args: Version) -> Outcome {
             if format == "json" {
                 data.to_string() + "\n"
             } else {
-                let wrong = |error: String| Failure::new(format!("template parsing error: {error}"));
-                let compiled = template::compile(format, Missing::NoValue).map_err(|error| Failure {
+                let wrong = |error: String| {
+                    let error = error
+                        .replace("template: :", "template: version:")
+                        .replace("executing \"\"", "executing \"version\"");
+                    Failure::new(match error.split_once(": map has no entry for key \"") {
+                        Some((at, key)) => format!(
+                            "{at}: can't evaluate field {} in type system.versionInfo",
+                            key.trim_end_matches('"')
+                        ),
+                        None => error,
+                    })
+                };
+                let compiled = template::compile(format, Missing::Error).map_err(|error| Failure {
                     message: format!("template parsing error: {error}"),
                     code: 64,
                 })?;
