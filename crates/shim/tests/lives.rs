@@ -119,8 +119,32 @@ fn what_is_added_has_streams_and_failures_of_its_own() {
     assert_eq!(client.framed().1, "done\n");
     shim.deleted("e").unwrap();
 
+    // Input that comes before the process does waits for it; so does its end.
+    shim.exec("early", "cat; echo end", |_| {});
+    let mut client = shim.attach("early");
+    client.stream.write_all(b"early bird\n").unwrap();
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    shim.started("early").unwrap();
+    assert_eq!(shim.wait("early"), 0);
+    assert_eq!(client.framed().0, "early bird\nend\n");
+    shim.deleted("early").unwrap();
+
     shim.exec("bad", "true", |request| request.stdin = "/no/such/fifo".into());
     assert!(shim.started("bad").unwrap_err().message.contains("/no/such/fifo"));
+    shim.exec("worse", "true", |_| {});
+    shim.exec_args("worst", &["/no/such"]);
+    let client = shim.attach("worst");
+    let failed = shim.started("worst").unwrap_err();
+    assert!(
+        failed.message.starts_with("OCI runtime exec failed: "),
+        "{failed:?}"
+    );
+    // Whoever was attached to it, or waits for it, is let go.
+    assert_eq!(client.framed(), (String::new(), String::new()));
+    assert_eq!(shim.wait("worst"), 255);
+    shim.deleted("worst").unwrap();
+    shim.deleted("worse").unwrap();
     shim.deleted("bad").unwrap();
     let failed = shim.call::<m::StateResponse>("State", &named("bad")).unwrap_err();
     assert_eq!(failed.code, 5);

@@ -196,7 +196,18 @@ impl Server {
                 let _ = self.epoll.change(source.as_fd(), events, token(at, SOURCE));
             }
         }
-        let tokens: Vec<u64> = self.clients.keys().copied().collect();
+        self.watch_clients(at);
+    }
+
+    /// Watches the clients of a process for what can be done with them now.
+    pub(super) fn watch_clients(&mut self, at: usize) {
+        let theirs = |client: &Client| matches!(&client.attached, Some((_, process)) if *process == at);
+        let tokens: Vec<u64> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| theirs(client))
+            .map(|(token, _)| *token)
+            .collect();
         tokens.into_iter().for_each(|client| self.watch_client(client));
     }
 
@@ -272,9 +283,16 @@ impl Server {
         let Some((wish, at)) = client.attached.clone() else {
             return;
         };
+        let gone = events & (event::HANG_UP | event::ERROR) != 0;
+        if !gone && !self.takes_input(at) {
+            return;
+        }
+        let Some(client) = self.clients.get_mut(&token) else {
+            return;
+        };
         if client.finished {
             // Its input has ended; only its departure is still of interest.
-            if events & (event::HANG_UP | event::ERROR) != 0 {
+            if gone {
                 self.drop_client(token);
             }
             return;
@@ -329,18 +347,22 @@ impl Server {
         }
     }
 
+    /// Whether input may be read from whoever has some: not while the process has much already, nor before it is there.
+    fn takes_input(&self, at: usize) -> bool {
+        let process = self.task.as_ref().and_then(|task| task.processes.get(&at));
+        process.is_none_or(|process| match &process.streams.input {
+            Some(input) => input.waiting.len() <= INPUT_WAITING,
+            None => process.pid != 0 || process.life.ended(),
+        })
+    }
+
     /// Watches a client for what can be done with it now.
     fn watch_client(&mut self, token: u64) {
         let Some(client) = self.clients.get(&token) else {
             return;
         };
         let room = match &client.attached {
-            Some((_, at)) => self
-                .task
-                .as_ref()
-                .and_then(|task| task.processes.get(at))
-                .and_then(|process| process.streams.input.as_ref())
-                .is_none_or(|input| input.waiting.len() <= INPUT_WAITING),
+            Some((_, at)) => self.takes_input(*at),
             None => true,
         };
         let mut events = 0;

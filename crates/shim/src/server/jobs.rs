@@ -348,10 +348,13 @@ impl Server {
             for waiter in waiters {
                 self.answer(waiter, Ok(exit.encode_to_vec()));
             }
+            self.end_clients(at);
         }
         self.follow(at, effects);
         if made.is_some() {
             self.watch_streams(at);
+            // Clients that were there before it may have sent something.
+            self.watch_clients(at);
         }
         if let Some(caller) = caller {
             self.answer(caller, outcome.map(|()| answer.unwrap_or_default()));

@@ -218,8 +218,17 @@ impl Shim {
 
     /// Adds a process of `sh -c script`.
     pub(crate) fn exec(&self, exec_id: &str, script: &str, change: impl FnOnce(&mut m::ExecProcessRequest)) {
+        self.add(exec_id, &["sh", "-c", script], change);
+    }
+
+    /// Adds a process of `args`.
+    pub(crate) fn exec_args(&self, exec_id: &str, args: &[&str]) {
+        self.add(exec_id, args, |_| {});
+    }
+
+    fn add(&self, exec_id: &str, args: &[&str], change: impl FnOnce(&mut m::ExecProcessRequest)) {
         let spec = serde_json::json!({
-            "args": ["sh", "-c", script], "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"],
+            "args": args, "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"],
         });
         let mut request = m::ExecProcessRequest {
             id: ID.into(),
