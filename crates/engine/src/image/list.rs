@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use gantry_api_types::Map;
-use gantry_api_types::container::DriverData;
+use gantry_api_types::container::{DriverData, HealthConfig};
 use gantry_api_types::filters::Filters;
-use gantry_api_types::image::{History, ImageConfig as ApiConfig, Inspect, Metadata, RootFs, Summary};
+use gantry_api_types::image::{
+    Descriptor, History, ImageConfig as ApiConfig, Inspect, Metadata, RootFs, Summary,
+};
 use gantry_errdefs::Error;
 use gantry_oci::{Platform, Reference};
 use gantry_supervisor_core::image::Image;
@@ -93,10 +95,13 @@ impl Engine {
             let found = self
                 .manifest_of(&target.digest, &target.media_type, &Platform::host())
                 .await;
-            // Of another platform only: it is still there.
+            let found = match found {
+                Ok((_, manifest)) => self.config_of(&manifest).await.map(|config| (manifest, config)),
+                Err(error) => Err(error),
+            };
+            // Of another platform only, or on its way out: it is still there.
             let (created, labels, size) = match found {
-                Ok((_, manifest)) => {
-                    let config = self.config_of(&manifest).await?;
+                Ok((manifest, config)) => {
                     let size =
                         manifest.layers.iter().map(|layer| layer.size).sum::<u64>() + manifest.config.size;
                     (seconds(config.created.as_deref()), config.config.labels, size)
@@ -171,11 +176,19 @@ impl Engine {
                 args_escaped: from.args_escaped,
                 on_build: from.on_build.clone(),
                 shell: from.shell.clone().map(gantry_api_types::StrSlice),
-                ..ApiConfig::default()
+                healthcheck: from.healthcheck.as_ref().map(|check| HealthConfig {
+                    test: check.test.clone(),
+                    interval: check.interval,
+                    timeout: check.timeout,
+                    start_period: check.start_period,
+                    start_interval: check.start_interval,
+                    retries: check.retries,
+                }),
             },
             architecture: config.architecture.clone(),
             variant: config.variant.clone(),
             os: config.os.clone(),
+            os_version: config.os_version.clone(),
             size: i64::try_from(size).unwrap_or(i64::MAX),
             graph_driver: DriverData {
                 name: "overlayfs".to_owned(),
@@ -193,6 +206,12 @@ impl Engine {
                     .map(clock::rfc3339)
                     .unwrap_or_default(),
             },
+            descriptor: images.first().map(|image| Descriptor {
+                media_type: image.target.media_type.clone(),
+                digest: image.target.digest.clone(),
+                size: i64::try_from(image.target.size).unwrap_or(i64::MAX),
+                ..Descriptor::default()
+            }),
             ..Inspect::default()
         })
     }

@@ -248,6 +248,8 @@ impl Engine {
     /// Puts a blob into the store, if it is not there.
     pub(super) async fn put_blob(&self, digest: &str, data: Vec<u8>, labels: Labels) -> Result<()> {
         let size = data.len() as u64;
+        let work = self.pulls.work(digest);
+        let _turn = work.turn().await;
         let opened = self
             .services
             .content
@@ -276,6 +278,8 @@ impl Engine {
             .parts
             .get(name)
             .ok_or_else(|| broken(format!("{name} is missing")))?;
+        let work = self.pulls.work(digest);
+        let _turn = work.turn().await;
         let opened = self
             .services
             .content
@@ -316,8 +320,7 @@ impl Engine {
                     // Of another platform, and left out.
                     continue;
                 }
-                self.put_part(archive, &name, descriptor.digest.as_str())
-                    .await?;
+                self.put_part(archive, &name, descriptor.digest.as_str()).await?;
                 let kind = &descriptor.media_type;
                 if media_type::is_index(kind) || media_type::is_manifest(kind) {
                     match Document::parse(kind, &archive.read(&name)?).map_err(broken)? {

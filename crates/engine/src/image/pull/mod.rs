@@ -223,10 +223,10 @@ impl Pull {
                     chains: vec![chains],
                 };
                 for layer in &manifest.layers {
-                    engine.abandon_layer(&layer.digest.to_string()).await;
+                    engine.abandon_layer(layer.digest.as_str()).await;
                 }
                 let _images = engine.images.lock().await;
-                if let Err(error) = engine.discard_parts(parts).await {
+                if let Err(error) = engine.discard_parts(parts, None).await {
                     tracing::warn!(name, "failed to clear up after a pull: {}", error.chain());
                 }
             }
@@ -383,7 +383,7 @@ impl Pull {
         let engine = &self.engine;
         let mut there = Vec::new();
         for (layer, _, chain) in stack {
-            let blob = engine.services.content.info(&layer.digest.to_string()).await;
+            let blob = engine.services.content.info(layer.digest.as_str()).await;
             let snapshot = engine.services.snapshots.stat("", chain).await;
             there.push(blob.is_ok() && snapshot.is_ok());
         }
@@ -447,7 +447,7 @@ impl Pull {
             let labels: Labels = [self.source()].into();
             tasks.spawn(async move {
                 if there {
-                    engine.label_blob(&layer.digest.to_string(), &labels).await?;
+                    engine.label_blob(layer.digest.as_str(), &labels).await?;
                 } else {
                     if late {
                         report.say("Waiting").await;

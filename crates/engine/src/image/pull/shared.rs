@@ -35,7 +35,7 @@ impl Default for Pulls {
 }
 
 /// Something that is done once though several want it.
-pub(super) struct Work {
+pub(in crate::image) struct Work {
     turn: Arc<tokio::sync::Mutex<()>>,
     /// How far it is, in bytes.
     pub(super) done: watch::Sender<u64>,
@@ -43,7 +43,7 @@ pub(super) struct Work {
 
 impl Work {
     /// Waits until nobody else does it; whoever gets the turn looks first whether it is done.
-    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+    pub(in crate::image) async fn turn(&self) -> OwnedMutexGuard<()> {
         self.turn.clone().lock_owned().await
     }
 }
@@ -80,7 +80,7 @@ impl Pulls {
     }
 
     /// The work on a digest.
-    pub(super) fn work(&self, digest: &str) -> Arc<Work> {
+    pub(in crate::image) fn work(&self, digest: &str) -> Arc<Work> {
         let mut works = lock(&self.works);
         if let Some(work) = works.get(digest).and_then(Weak::upgrade) {
             return work;

@@ -154,13 +154,19 @@ async fn an_image_comes_and_is_told_of_as_docker_tells() {
     assert_eq!(exists, 2, "{said:#?}");
     assert_eq!((place.fetched(&one), place.fetched(&two)), (1, 1));
 
-    for name in [
-        place.name("a/b:1"),
-        place.name("c"),
-        place.name(&format!("a/b@{target}")),
-    ] {
-        place.engine.image_remove(&name, false, false).await.unwrap();
-    }
+    // The digest goes with the only tag of its repository.
+    let gone = place.engine.image_remove(&name, false, false).await.unwrap();
+    assert_eq!(gone.len(), 3, "{gone:?}");
+    assert_eq!(
+        place.left().await,
+        [1, 5, 3, 0],
+        "what the other image uses stays"
+    );
+    place
+        .engine
+        .image_remove(&place.name("c"), false, false)
+        .await
+        .unwrap();
     assert_eq!(place.left().await, [0, 0, 0, 0]);
 }
 
