@@ -39,15 +39,30 @@ pub async fn handshake(mut stream: UnixStream, exec_id: &str, streams: AttachStr
     let line = match tokio::time::timeout(DEADLINE, exchange).await {
         Ok(Ok(line)) => line,
         Ok(Err(source)) => return Err(Error::unavailable("failed to attach").with_source(source)),
-        Err(_) => return Err(Error::new(Kind::DeadlineExceeded, "failed to attach: the shim does not answer")),
+        Err(_) => {
+            return Err(Error::new(
+                Kind::DeadlineExceeded,
+                "failed to attach: the shim does not answer",
+            ));
+        }
     };
-    let answer: serde_json::Value = serde_json::from_slice(&line)
-        .map_err(|source| Error::internal("failed to read the shim's answer to attach").with_source(source))?;
+    let answer: serde_json::Value = serde_json::from_slice(&line).map_err(|source| {
+        Error::internal("failed to read the shim's answer to attach").with_source(source)
+    })?;
     if let Some(error) = answer.get("error") {
-        let message = error.get("message").and_then(serde_json::Value::as_str).unwrap_or("attach was refused");
-        return Err(Error::new(kind(error.get("code").and_then(serde_json::Value::as_u64)), message));
+        let message = error
+            .get("message")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or("attach was refused");
+        return Err(Error::new(
+            kind(error.get("code").and_then(serde_json::Value::as_u64)),
+            message,
+        ));
     }
-    let terminal = answer.get("terminal").and_then(serde_json::Value::as_bool).unwrap_or_default();
+    let terminal = answer
+        .get("terminal")
+        .and_then(serde_json::Value::as_bool)
+        .unwrap_or_default();
     Ok(Attachment { terminal, stream })
 }
 
@@ -77,7 +92,10 @@ mod tests {
             request.truncate(n);
             String::from_utf8(request).unwrap()
         });
-        let streams = AttachStreams { stdin: true, ..AttachStreams::default() };
+        let streams = AttachStreams {
+            stdin: true,
+            ..AttachStreams::default()
+        };
         let attachment = handshake(client, "e1", streams).await;
         let request = shim.await.unwrap();
         attachment.map(|attachment| (attachment, request))
@@ -95,8 +113,13 @@ mod tests {
 
     #[tokio::test]
     async fn refusals_and_noise_are_errors() {
-        let error = answered("{\"error\":{\"code\":5,\"message\":\"exec e1: not found\"}}\n").await.unwrap_err();
-        assert_eq!((error.kind(), error.message()), (Kind::NotFound, "exec e1: not found"));
+        let error = answered("{\"error\":{\"code\":5,\"message\":\"exec e1: not found\"}}\n")
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.message()),
+            (Kind::NotFound, "exec e1: not found")
+        );
         assert_eq!(answered("nonsense\n").await.unwrap_err().kind(), Kind::Internal);
         assert_eq!(answered("").await.unwrap_err().kind(), Kind::Unavailable);
     }

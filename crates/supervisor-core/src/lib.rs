@@ -44,7 +44,11 @@ impl Time {
 
 impl From<std::time::SystemTime> for Time {
     fn from(time: std::time::SystemTime) -> Self {
-        Self(time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos() as i128)
+        Self(
+            time.duration_since(std::time::UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_nanos() as i128,
+        )
     }
 }
 

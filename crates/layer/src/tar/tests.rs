@@ -1,1 +1,1 @@
-
+//! Archives of every kind, read as GNU tar and the specification read them.
