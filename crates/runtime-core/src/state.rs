@@ -200,7 +200,7 @@ impl Container {
         check_id(id)?;
         let folder = root.join(id);
         let path = folder.join("state.json");
-        let text = fs::read(&path).map_err(|source| match source.kind() {
+        let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => Error::NotFound,
             _ => Error::File {
                 what: "failed to read",
@@ -208,7 +208,7 @@ impl Container {
                 source,
             },
         })?;
-        let record: Record = serde_json::from_slice(&text).map_err(|source| Error::Json {
+        let record: Record = serde_json::from_str(&text).map_err(|source| Error::Json {
             path: path.clone(),
             source,
         })?;

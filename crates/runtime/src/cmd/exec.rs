@@ -60,8 +60,9 @@ pub(super) fn exec(global: &Global, mut args: Args) -> Outcome {
     let command = args.rest();
     let process = match &flags.process {
         Some(path) => {
-            let text = std::fs::read(path).map_err(|error| format!("failed to read {path:?}: {error}"))?;
-            serde_json::from_slice(&text).map_err(|error| format!("failed to read {path:?}: {error}"))?
+            let text =
+                std::fs::read_to_string(path).map_err(|error| format!("failed to read {path:?}: {error}"))?;
+            serde_json::from_str(&text).map_err(|error| format!("failed to read {path:?}: {error}"))?
         }
         None if command.is_empty() => return Err("process args cannot be empty".to_owned()),
         None => adapted(core::like_init(&container, command).map_err(failed)?, &flags)?,

@@ -61,13 +61,13 @@ pub(super) fn update(global: &Global, mut args: Args) -> Outcome {
 }
 
 fn read(path: &str) -> Result<LinuxResources, String> {
-    let mut text = Vec::new();
+    let mut text = String::new();
     let read = match path {
-        "-" => std::io::stdin().lock().read_to_end(&mut text),
-        path => std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut text)),
+        "-" => std::io::stdin().lock().read_to_string(&mut text),
+        path => std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text)),
     };
     read.map_err(|error| format!("failed to read {path:?}: {error}"))?;
-    serde_json::from_slice(&text).map_err(|error| format!("failed to read {path:?}: {error}"))
+    serde_json::from_str(&text).map_err(|error| format!("failed to read {path:?}: {error}"))
 }
 
 /// Bytes, with an optional unit: `64m`.
