@@ -65,6 +65,7 @@ impl Engine {
         done.await
             .map_err(|_| Error::internal("the engine's ear was cut off"))?;
         engine.sweep().await?;
+        engine.sweep_unpacking().await?;
         Ok(engine)
     }
 }

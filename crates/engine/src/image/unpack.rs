@@ -5,10 +5,14 @@ use gantry_oci::image::{ImageConfig, Manifest};
 use gantry_oci::{Descriptor, Digest};
 use gantry_supervisor_core::Labels;
 use gantry_supervisor_core::image::Descriptor as CoreDescriptor;
+use gantry_supervisor_core::snapshot::SnapshotKind;
 use sha2::{Digest as _, Sha256};
 
 use super::ResolvedImage;
 use crate::{Engine, Result, fail, names};
+
+/// How the names of snapshots begin that a layer is being unpacked into.
+const EXTRACT: &str = "extract-";
 
 /// The names of the snapshots of a stack of layers, the lowest first.
 pub(crate) fn chain_ids(diff_ids: &[Digest]) -> Vec<String> {
@@ -75,7 +79,7 @@ impl Engine {
         if snapshots.stat("", chain).await.is_ok() {
             return Ok(());
         }
-        let key = format!("extract-{} {chain}", &names::new_id()?[..12]);
+        let key = format!("{EXTRACT}{} {chain}", &names::new_id()?[..12]);
         // An image that is unpacked is kept by its name; nothing is collected behind our back.
         let labels: Labels = [("containerd.io/gc.root".to_owned(), "true".to_owned())].into();
         let mounts = snapshots
@@ -114,6 +118,24 @@ impl Engine {
             tracing::warn!(key, "failed to remove a half-made snapshot: {}", error.chain());
         }
         done
+    }
+
+    /// Removes what was being unpacked when an engine before this one was cut off. Nothing is unpacked yet.
+    pub(crate) async fn sweep_unpacking(&self) -> Result<()> {
+        for info in self.services.snapshots.list("", &[]).await? {
+            let active = info.kind == SnapshotKind::Active;
+            if active
+                && info.name.starts_with(EXTRACT)
+                && let Err(error) = fail::gone(self.services.snapshots.remove("", &info.name).await)
+            {
+                tracing::warn!(
+                    name = info.name,
+                    "failed to remove a half-made snapshot: {}",
+                    error.chain()
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Makes all of an image's layers snapshots.

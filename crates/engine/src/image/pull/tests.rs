@@ -343,3 +343,27 @@ async fn a_tag_that_moves_leaves_the_old_image_without_a_name() {
         .unwrap();
     assert_eq!(place.left().await, [0, 0, 0, 0]);
 }
+
+#[tokio::test]
+async fn what_was_being_unpacked_goes_when_an_engine_opens() {
+    let place = place().await;
+    let tar = layer("one", 10);
+    place.image("a", "latest", &[&tar]);
+    place.pull("a").await;
+    let chain = digest(&tar).to_string();
+    let snapshots = &place.engine.services.snapshots;
+    snapshots
+        .prepare("", "extract-123 x", &chain, Labels::new())
+        .await
+        .unwrap();
+    snapshots
+        .prepare("", "somebody's", &chain, Labels::new())
+        .await
+        .unwrap();
+    place.engine.sweep_unpacking().await.unwrap();
+    assert_eq!(
+        place.left().await[2],
+        2,
+        "the layer and what somebody else made stay"
+    );
+}
