@@ -166,6 +166,10 @@ fn both(layers: &[Tar]) -> std::collections::BTreeMap<std::path::PathBuf, suppor
     let (mut a, mut b) = (look(flat.path()), stack.look());
     for tree in [&mut a, &mut b] {
         tree.remove(Path::new(""));
+        // Folders that no entry is about are of now.
+        for seen in tree.values_mut().filter(|seen| seen.mtime.0 > 1_600_000_000) {
+            seen.mtime = (0, 0);
+        }
     }
     let different = differences(&a, &b);
     assert!(different.is_empty(), "{}", different.join("\n"));

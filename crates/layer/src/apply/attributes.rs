@@ -141,6 +141,20 @@ pub(super) fn xattrs_of(file: &OwnedFd) -> Result<Vec<Xattr>, Errno> {
     Ok(all)
 }
 
+/// Takes away the extended attributes that are not among `kept`.
+pub(super) fn keep_only(file: &OwnedFd, kept: &[Xattr]) -> Result<(), Errno> {
+    for (name, _) in xattrs_of(file)? {
+        if kept.iter().any(|(known, _)| *known == name) {
+            continue;
+        }
+        match rustix::fs::fremovexattr(file, name.as_slice()) {
+            Err(Errno::NODATA | Errno::NOTSUP) => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
 fn times(entry: &Entry) -> Timestamps {
     Timestamps {
         last_access: bound(entry.accessed.unwrap_or(entry.modified)),

@@ -12,7 +12,7 @@ use gantry_oci::Digest;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use self::attributes::Attributes;
+use self::attributes::{Attributes, keep_only};
 use self::path::{clean, join, split};
 use self::tree::{Place, Tree, open_folder};
 use crate::error::lossy;
@@ -108,6 +108,7 @@ fn root(tree: &mut Tree, entry: &Entry) -> Result<(), Error> {
     }
     let root = tree.enter(b"")?;
     let attributes = Attributes::of(entry)?;
+    keep_only(&root.fd, &entry.xattrs).map_err(tree.failed("change extended attributes of"))?;
     give(tree, &root.fd, &attributes, false)?;
     tree.set_times(b"", attributes.times);
     Ok(())
@@ -170,13 +171,14 @@ fn file<R: BufRead>(
 fn directory(tree: &mut Tree, at: &Place, name: &[u8], entry: &Entry) -> Result<(), Error> {
     let attributes = Attributes::of(entry)?;
     let mkdir = || rustix::fs::mkdirat(&at.fd, name, Mode::from_raw_mode(0o700));
-    let mut closed = false;
+    let (mut closed, mut merged) = (false, false);
     match mkdir() {
         Ok(()) => {}
         Err(Errno::EXIST) => {
             let stat =
                 rustix::fs::statat(&at.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(tree.failed("stat"))?;
-            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            merged = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            if !merged {
                 // It hid a folder below, if there is one, and the folder that takes its place must as well.
                 closed = true;
                 tree.remove(at.fd.as_fd(), name)?;
@@ -186,6 +188,10 @@ fn directory(tree: &mut Tree, at: &Place, name: &[u8], entry: &Entry) -> Result<
         Err(errno) => return Err(tree.failed("create")(errno)),
     }
     let fd = open_folder(at.fd.as_fd(), name).map_err(tree.failed("open"))?;
+    if merged {
+        // The entry says all of what the folder has.
+        keep_only(&fd, &entry.xattrs).map_err(tree.failed("change extended attributes of"))?;
+    }
     give(tree, &fd, &attributes, false)?;
     let place = tree.push(name, fd);
     if closed {
@@ -224,17 +230,17 @@ fn hard_link(tree: &mut Tree, entry: &Entry, folder: &[u8], name: &[u8]) -> Resu
         return Err(missing());
     }
     let from = tree.enter(target_folder)?;
-    let stat = rustix::fs::statat(&from.fd, target_name, AtFlags::SYMLINK_NOFOLLOW);
-    match stat {
+    let is_folder = |mode| FileType::from_raw_mode(mode) == FileType::Directory;
+    let folder_linked = || Error::Entry {
+        name: lossy(&entry.name),
+        problem: "it is a hard link to a directory",
+    };
+    match rustix::fs::statat(&from.fd, target_name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if tree.is_whiteout(&stat) => return Err(missing()),
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-            return Err(Error::Entry {
-                name: lossy(&entry.name),
-                problem: "it is a hard link to a directory",
-            });
-        }
+        Ok(stat) if is_folder(stat.st_mode) => return Err(folder_linked()),
         Ok(_) => {}
         Err(Errno::NOENT) => match tree.below(&join(&from.real, target_name))? {
+            Some(below) if is_folder(below.stat.st_mode) => return Err(folder_linked()),
             Some(below) => tree.copy_up(&from, target_name, &below)?,
             None => return Err(missing()),
         },

@@ -49,6 +49,8 @@ pub(super) struct Tree {
     times: HashMap<Vec<u8>, Timestamps>,
     /// What this layer brought; `None` when nothing was there before, so that all is of this layer.
     ours: Option<HashSet<Vec<u8>>>,
+    /// Folders that were made on the way and files that were copied up, and that no entry but whiteouts is about yet.
+    implied: HashSet<Vec<u8>>,
     /// Folders that were closed while this layer is applied.
     closed: HashSet<Vec<u8>>,
     /// The entry that is being applied, for messages.
@@ -93,6 +95,7 @@ impl Tree {
             // What is made in the root must not make it look younger, unless the layer says so.
             times: HashMap::from([(Vec::new(), times_of(&stat))]),
             ours: if empty { None } else { Some(HashSet::new()) },
+            implied: HashSet::new(),
             closed: HashSet::new(),
             entry: Vec::new(),
         })
@@ -115,23 +118,32 @@ impl Tree {
         self.opaque.is_some()
     }
 
-    /// Whether all that is there came with this layer.
-    pub(super) fn is_new(&self) -> bool {
-        self.ours.is_none()
+    /// Whether there can be anything that this layer did not bring.
+    pub(super) fn is_all_ours(&self) -> bool {
+        self.ours.is_none() && self.implied.is_empty()
     }
 
-    /// Notes that this layer brought a path.
-    pub(super) fn claim(&mut self, mut real: &[u8]) {
+    /// Notes that this layer brought a path, and with it the folders above.
+    pub(super) fn claim(&mut self, real: &[u8]) {
+        let mut path = real;
+        while !path.is_empty() && !self.implied.is_empty() {
+            self.implied.remove(path);
+            path = split(path).0;
+        }
+        let mut path = real;
         if let Some(ours) = &mut self.ours {
-            while !real.is_empty() && ours.insert(real.to_vec()) {
-                real = split(real).0;
+            while !path.is_empty() && ours.insert(path.to_vec()) {
+                path = split(path).0;
             }
         }
     }
 
     /// Whether this layer brought a path, which is there.
     pub(super) fn is_ours(&self, real: &[u8]) -> bool {
-        self.ours.as_ref().is_none_or(|ours| ours.contains(real))
+        match &self.ours {
+            Some(ours) => ours.contains(real),
+            None => !self.implied.contains(real),
+        }
     }
 
     /// What the folder gets when all is done.
@@ -141,6 +153,19 @@ impl Tree {
 
     /// The folder of a clean path; made, as far as it is not there.
     pub(super) fn enter(&mut self, path: &[u8]) -> Result<Rc<Place>, Error> {
+        self.walk(path, true)
+    }
+
+    /// The folder of a clean path, if it is there.
+    pub(super) fn enter_if_there(&mut self, path: &[u8]) -> Result<Option<Rc<Place>>, Error> {
+        match self.walk(path, false) {
+            Ok(place) => Ok(Some(place)),
+            Err(Error::NotDirectory { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn walk(&mut self, path: &[u8], make: bool) -> Result<Rc<Place>, Error> {
         let mut parts = path.split(|b| *b == b'/').filter(|p| !p.is_empty());
         let mut shared = 0;
         let mut next = parts.next();
@@ -154,7 +179,7 @@ impl Tree {
         self.stack.truncate(shared);
         while let Some(part) = next {
             let here = self.here();
-            let place = self.step(&here, part, true, &mut MOST_LINKS.clone())?;
+            let place = self.step(&here, part, make, &mut MOST_LINKS.clone())?;
             self.stack.push(Level {
                 name: part.to_vec(),
                 place,
@@ -295,7 +320,7 @@ impl Tree {
         if closed {
             self.close(&fd, &real)?;
         }
-        self.claim(&real);
+        self.implied.insert(real.clone());
         Ok(Rc::new(Place { fd, real }))
     }
 
@@ -312,8 +337,9 @@ impl Tree {
     }
 
     /// Copies a file of a lower layer up, to the name it has there; `at` is its folder.
-    pub(super) fn copy_up(&self, at: &Place, name: &[u8], below: &Below) -> Result<(), Error> {
+    pub(super) fn copy_up(&mut self, at: &Place, name: &[u8], below: &Below) -> Result<(), Error> {
         let failed = self.failed("copy link target of");
+        self.implied.insert(join(&at.real, name));
         let kind = FileType::from_raw_mode(below.stat.st_mode);
         if kind == FileType::RegularFile {
             let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

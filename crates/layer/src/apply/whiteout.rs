@@ -23,7 +23,9 @@ const NOTES: &[u8] = b".wh..wh.";
 
 pub(super) fn apply(tree: &mut Tree, entry: &Entry, folder: &[u8], name: &[u8]) -> Result<(), Error> {
     if name == OPAQUE {
-        let at = tree.enter(folder)?;
+        let Some(at) = tree.enter_if_there(folder)? else {
+            return Ok(());
+        };
         return if at.real.is_empty() {
             hide_all_of_root(tree, &at)
         } else {
@@ -40,7 +42,10 @@ pub(super) fn apply(tree: &mut Tree, entry: &Entry, folder: &[u8], name: &[u8]) 
             problem: "it is a whiteout of no name",
         });
     }
-    let at = tree.enter(folder)?;
+    // In a folder that is not there, nothing is hidden.
+    let Some(at) = tree.enter_if_there(folder)? else {
+        return Ok(());
+    };
     hide(tree, &at, hidden)
 }
 
@@ -64,7 +69,9 @@ fn hide(tree: &mut Tree, at: &Place, name: &[u8]) -> Result<(), Error> {
             if found.is_some() {
                 tree.remove(at.fd.as_fd(), name)?;
             }
-            if !tree.is_overlay() {
+            // Where nothing is hidden a mark would itself be seen: overlayfs lists a folder that is in one layer only
+            // as it is.
+            if tree.below(&real)?.is_none() {
                 return Ok(());
             }
             let mark = rustix::fs::mknodat(&at.fd, name, FileType::CharacterDevice, Mode::empty(), 0);
@@ -76,7 +83,31 @@ fn hide(tree: &mut Tree, at: &Place, name: &[u8]) -> Result<(), Error> {
 /// Hides all that is below in a folder.
 fn hide_all(tree: &mut Tree, at: &Place) -> Result<(), Error> {
     tree.close(&at.fd, &at.real)?;
+    if tree.is_overlay() {
+        unmark(tree, at)?;
+    }
     prune(tree, at)
+}
+
+/// Removes the marks from a folder that is closed now and all below it.
+fn unmark(tree: &Tree, at: &Place) -> Result<(), Error> {
+    for name in entries(&at.fd).map_err(tree.failed("list folder of"))? {
+        let stat = rustix::fs::statat(&at.fd, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(tree.failed("stat what is hidden by"))?;
+        if tree.is_whiteout(&stat) {
+            tree.remove(at.fd.as_fd(), &name)?;
+        } else if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            let fd = open_folder(at.fd.as_fd(), &name).map_err(tree.failed("open folder of"))?;
+            unmark(
+                tree,
+                &Place {
+                    fd,
+                    real: join(&at.real, &name),
+                },
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// Overlayfs takes no mark on the root, so each name below is hidden by itself.
@@ -90,7 +121,7 @@ fn hide_all_of_root(tree: &mut Tree, at: &Place) -> Result<(), Error> {
 
 /// Removes what was there before this layer.
 fn prune(tree: &Tree, at: &Place) -> Result<(), Error> {
-    if tree.is_new() {
+    if tree.is_all_ours() {
         return Ok(());
     }
     for name in entries(&at.fd).map_err(tree.failed("list folder of"))? {

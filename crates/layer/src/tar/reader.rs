@@ -52,6 +52,9 @@ impl<R: BufRead> Reader<R> {
         let (mut long_name, mut long_link) = (None, None);
         loop {
             let Some(block) = self.next_block()? else {
+                if pax.is_some() || long_name.is_some() || long_link.is_some() {
+                    return Err(self.truncated());
+                }
                 return Ok(None);
             };
             let at = self.offset - BLOCK as u64;
