@@ -63,22 +63,8 @@ fn reason(url: &str, error: &reqwest::Error) -> Reason {
                 .unwrap_or_default();
             return Reason::Said(format!("dial tcp: lookup {host}: no such host"));
         }
-        // rustls comes inside an error of I/O.
-        let inner = |cause: &&'_ (dyn StdError + 'static)| match cause.downcast_ref::<io::Error>() {
-            Some(io) => io.get_ref()?.downcast_ref::<rustls::Error>().cloned(),
-            None => cause.downcast_ref::<rustls::Error>().cloned(),
-        };
-        if let Some(tls) = causes.iter().find_map(inner) {
-            return Reason::Said(match tls {
-                rustls::Error::InvalidMessage(_) => {
-                    "http: server gave HTTP response to HTTPS client".to_owned()
-                }
-                rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
-                    "tls: failed to verify certificate: x509: certificate signed by unknown authority"
-                        .to_owned()
-                }
-                other => format!("tls: {other}"),
-            });
+        if let Some(tls) = causes.iter().find_map(|cause| tls_error(*cause)) {
+            return Reason::Said(tls_words(tls));
         }
         if error.is_timeout() || io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) {
             return Reason::Dial("i/o timeout".to_owned());
@@ -113,6 +99,33 @@ fn reason(url: &str, error: &reqwest::Error) -> Reason {
             None => error.to_string(),
         },
     })
+}
+
+/// The error of TLS in another: it comes inside errors of I/O, which their chain of causes leaves out.
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(tls) = error.downcast_ref() {
+        return Some(tls);
+    }
+    let inner: &'a (dyn StdError + 'static) = error.downcast_ref::<io::Error>()?.get_ref()?;
+    tls_error(inner)
+}
+
+fn tls_words(error: &rustls::Error) -> String {
+    use rustls::{CertificateError as Bad, Error as Tls};
+    let bad = |why: &str| format!("tls: failed to verify certificate: x509: {why}");
+    match error {
+        Tls::InvalidMessage(_) => "http: server gave HTTP response to HTTPS client".to_owned(),
+        Tls::InvalidCertificate(Bad::UnknownIssuer) => bad("certificate signed by unknown authority"),
+        // One that signed itself.
+        Tls::InvalidCertificate(Bad::Other(other)) if other.to_string().contains("CaUsedAsEndEntity") => {
+            bad("certificate signed by unknown authority")
+        }
+        Tls::InvalidCertificate(Bad::Expired | Bad::NotValidYet) => {
+            bad("certificate has expired or is not yet valid")
+        }
+        Tls::InvalidCertificate(Bad::NotValidForName) => bad("certificate is not valid for this name"),
+        other => format!("tls: {other}"),
+    }
 }
 
 /// An error of the operating system as Go prints it: lower case, without the number.
@@ -290,4 +303,41 @@ fn first_error(body: &[u8]) -> Option<(String, String)> {
         _ => parsed.details,
     };
     (!said.is_empty()).then(|| ("UNAUTHORIZED".to_owned(), said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_tls_is_found_and_said_as_go_says_it() {
+        let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let nested = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls));
+        let said = tls_error(&nested).map(tls_words).unwrap_or_default();
+        assert_eq!(
+            said,
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+        );
+        assert!(tls_error(&io::Error::from_raw_os_error(111)).is_none());
+        assert_eq!(words(&io::Error::from_raw_os_error(111)), "connection refused");
+    }
+
+    #[test]
+    fn the_first_error_of_a_body_counts() {
+        let read = |body: &str| first_error(body.as_bytes());
+        let pair = |code: &str, message: &str| Some((code.to_owned(), message.to_owned()));
+        let two = r#"{"errors":[{"code":"DENIED","message":"no"},{"code":"X"}]}"#;
+        assert_eq!(read(two), pair("DENIED", "no"));
+        assert_eq!(
+            read(r#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#),
+            pair("NAME_UNKNOWN", "name unknown")
+        );
+        assert_eq!(
+            read(r#"{"details":"incorrect username or password"}"#),
+            pair("UNAUTHORIZED", "incorrect username or password")
+        );
+        for none in ["", "x", "{}", r#"{"errors":[]}"#] {
+            assert_eq!(read(none), None, "{none}");
+        }
+    }
 }
