@@ -9,10 +9,10 @@ use gantry_api_types::image::{
     Descriptor, History, ImageConfig as ApiConfig, Inspect, Metadata, RootFs, Summary,
 };
 use gantry_errdefs::Error;
-use gantry_oci::{Platform, Reference};
+use gantry_oci::Reference;
 use gantry_supervisor_core::image::Image;
 
-use super::resolve::{digest, familiar, no_such_image, parse};
+use super::resolve::{ResolvedImage, digest, familiar, no_such_image, parse};
 use crate::{Engine, Result, clock, fail};
 
 /// Names that Docker shows: none for an image that has lost its last.
@@ -92,14 +92,8 @@ impl Engine {
                 digests.clear();
             }
             let target = &images[0].target;
-            let found = self
-                .manifest_of(&target.digest, &target.media_type, &Platform::host())
-                .await;
-            let found = match found {
-                Ok((_, manifest)) => self.config_of(&manifest).await.map(|config| (manifest, config)),
-                Err(error) => Err(error),
-            };
-            // Of another platform only, or on its way out: it is still there.
+            let found = self.manifest_shown(&target.digest, &target.media_type).await;
+            // On its way out: it is still there.
             let (created, labels, size) = match found {
                 Ok((manifest, config)) => {
                     let size =
@@ -133,9 +127,24 @@ impl Engine {
         Ok(summaries)
     }
 
+    /// An image to be looked at: of the host's platform, or of the one it is there for.
+    async fn image_shown(&self, reference: &str) -> Result<ResolvedImage> {
+        let images = self.images_named(reference).await?;
+        let image = images.first().ok_or_else(|| no_such_image(reference))?;
+        let (manifest, config) = self
+            .manifest_shown(&image.target.digest, &image.target.media_type)
+            .await?;
+        Ok(ResolvedImage {
+            id: image.target.digest.clone(),
+            manifest: Some(manifest),
+            config,
+            ..ResolvedImage::default()
+        })
+    }
+
     /// About an image.
     pub async fn image_inspect(&self, reference: &str) -> Result<Inspect> {
-        let image = self.image_resolve(reference, None).await?;
+        let image = self.image_shown(reference).await?;
         let by_target = self.by_target().await?;
         let images = by_target.get(&image.id).ok_or_else(|| no_such_image(reference))?;
         let (repo_tags, repo_digests) = names(images);
@@ -218,7 +227,7 @@ impl Engine {
 
     /// How an image was made, the newest step first.
     pub async fn image_history(&self, reference: &str) -> Result<Vec<History>> {
-        let image = self.image_resolve(reference, None).await?;
+        let image = self.image_shown(reference).await?;
         let sizes: Vec<u64> = image
             .manifest
             .iter()

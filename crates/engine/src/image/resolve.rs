@@ -138,6 +138,36 @@ impl Engine {
         )))
     }
 
+    /// The manifest to show of an image: the host's, or the first that is there.
+    pub(super) async fn manifest_shown(
+        &self,
+        target: &str,
+        media_type: &str,
+    ) -> Result<(Manifest, ImageConfig)> {
+        let host = self.manifest_of(target, media_type, &Platform::host()).await;
+        let mut missing = match host {
+            Ok((_, manifest)) => match self.config_of(&manifest).await {
+                Ok(config) => return Ok((manifest, config)),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        if let Ok(Document::Index(index)) = self.document(target, media_type).await {
+            for entry in &index.manifests {
+                let kind = &entry.media_type;
+                let Ok(Document::Manifest(manifest)) = self.document(entry.digest.as_str(), kind).await
+                else {
+                    continue;
+                };
+                match self.config_of(&manifest).await {
+                    Ok(config) => return Ok((manifest, config)),
+                    Err(error) => missing = error,
+                }
+            }
+        }
+        Err(missing)
+    }
+
     /// The image of a reference for a platform; none: the host's.
     pub(crate) async fn image_resolve(
         &self,

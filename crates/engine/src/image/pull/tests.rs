@@ -367,3 +367,49 @@ async fn what_was_being_unpacked_goes_when_an_engine_opens() {
         "the layer and what somebody else made stay"
     );
 }
+
+#[tokio::test]
+async fn an_index_gives_the_platform_that_is_wanted() {
+    let place = place().await;
+    let (own, other) = (layer("own", 10), layer("other", 10));
+    let host = Platform::host().architecture;
+    let entry = |architecture: &str, tar: &[u8]| {
+        let (digest, size) = place
+            .server
+            .image("i", architecture, architecture, &[(digest(tar), tar)]);
+        serde_json::json!({
+            "mediaType": media_type::OCI_MANIFEST, "digest": digest, "size": size,
+            "platform": { "os": "linux", "architecture": architecture },
+        })
+    };
+    let entries = [entry("s390x", &other), entry(&host, &own)];
+    let index =
+        serde_json::json!({ "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": entries });
+    let target = place
+        .server
+        .manifest("i", "latest", media_type::OCI_INDEX, index.to_string().as_bytes());
+    let name = place.name("i");
+    let engine = &place.engine;
+    let stream = engine.image_pull(&name, Some("linux/s390x"), None).await;
+    let said = lines(stream.unwrap()).await;
+    assert!(
+        said.last().unwrap().starts_with("Status: Downloaded"),
+        "{said:#?}"
+    );
+    // It can be looked at, but no container is made of it here.
+    assert_eq!(engine.image_inspect(&name).await.unwrap().architecture, "s390x");
+    assert!(engine.image_resolve(&name, None).await.is_err());
+    let said = place.pull("i").await;
+    assert!(
+        said.last().unwrap().starts_with("Status: Downloaded"),
+        "{said:#?}"
+    );
+    assert_eq!(
+        engine.image_resolve(&name, None).await.unwrap().id,
+        target.to_string()
+    );
+    assert_eq!(engine.image_inspect(&name).await.unwrap().architecture, host);
+    assert_eq!((place.fetched(&own), place.fetched(&other)), (1, 1));
+    engine.image_remove(&name, false, false).await.unwrap();
+    assert_eq!(place.left().await, [0, 0, 0, 0]);
+}
