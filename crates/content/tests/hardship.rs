@@ -107,7 +107,8 @@ fn writer_to_be_killed() {
 fn killed_at_any_moment_every_visible_blob_is_whole_and_every_ingest_resumes() {
     let root = TempDir::new().expect("tempdir");
     let program = std::env::current_exe().expect("self");
-    for round in 0..25 {
+    // On a busy machine some of the writers are killed before they wrote anything.
+    for round in 0..200 {
         let mut child = Command::new(&program)
             .args(["--exact", "writer_to_be_killed", "--nocapture"])
             .env(ROOT, root.path())
@@ -127,6 +128,9 @@ fn killed_at_any_moment_every_visible_blob_is_whole_and_every_ingest_resumes() {
         for info in store.list().expect("list") {
             assert_eq!(digest_of(&store.read(&info.digest).expect("read")), info.digest);
         }
+        if round >= 25 && !store.list().expect("list").is_empty() {
+            return;
+        }
         let statuses = store.statuses().expect("statuses");
         assert_eq!(
             std::fs::read_dir(root.path().join("ingest")).expect("ls").count(),
@@ -137,11 +141,5 @@ fn killed_at_any_moment_every_visible_blob_is_whole_and_every_ingest_resumes() {
             assert_eq!(writer.status().offset, status.offset);
         }
     }
-    assert!(
-        !Store::open(root.path())
-            .expect("open")
-            .list()
-            .expect("list")
-            .is_empty()
-    );
+    panic!("no writer ever got to a blob");
 }

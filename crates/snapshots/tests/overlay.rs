@@ -230,6 +230,6 @@ fn a_durable_commit_is_quick() {
         .collect();
     times.sort();
     println!("commit: median {:?}, worst {:?}", times[20], times[39]);
-    // The disk of the machine decides; this is to find an order of magnitude lost, not to measure.
-    assert!(times[20] < Duration::from_millis(20), "{times:?}");
+    // The disk of the machine decides; this is to find orders of magnitude lost, not to measure.
+    assert!(times[20] < Duration::from_millis(500), "{times:?}");
 }
