@@ -67,7 +67,12 @@ pub(crate) fn remove_cgroup(name: &str) -> std::io::Result<()> {
     let hierarchies = fs::read_dir(root)?.flatten().map(|entry| entry.path());
     for top in std::iter::once(root.to_path_buf()).chain(hierarchies) {
         match fs::remove_dir(top.join(name.trim_start_matches('/'))) {
-            Err(error) if !matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
                 return Err(error);
             }
             _ => {}

@@ -191,7 +191,19 @@ impl Snapshotter for Overlay {
     }
 
     fn remove(&self, key: &str) -> Result<(), Error> {
-        self.throw_away(self.metadata.remove(key)?)
+        let removed = match self.metadata.remove(key) {
+            Err(error) if error.kind() == gantry_errdefs::Kind::ResourceExhausted => {
+                let (id, info) = self.metadata.info(key)?;
+                if info.kind != Kind::Active {
+                    return Err(error);
+                }
+                // Its files may be what fills the disk: without them there is room to write that it is gone.
+                self.throw_away(id)?;
+                self.metadata.remove(key)
+            }
+            other => other,
+        };
+        self.throw_away(removed?)
     }
 
     fn list(&self) -> Result<Vec<Info>, Error> {
