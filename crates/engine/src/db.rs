@@ -83,27 +83,34 @@ impl Db {
 
     /// A new container with its name, both or neither.
     pub(crate) async fn insert_container(&self, id: &str, name: &str, record: String) -> Result<(), Refused> {
-        let (id, name) = (id.to_owned(), name.to_owned());
-        self.run(move |connection| {
-            let transaction = connection
-                .transaction()
-                .map_err(failed)
-                .map_err(Refused::Failed)?;
-            holder(&transaction, &name, &id)?;
-            transaction
-                .execute(
-                    "INSERT INTO containers (id, name, record) VALUES (?1, ?2, ?3)",
-                    params![id, name, record],
-                )
-                .and_then(|_| transaction.commit())
-                .map_err(|e| Refused::Failed(failed(e)))
-        })
+        self.put_container(
+            "INSERT INTO containers (id, name, record) VALUES (?1, ?2, ?3)",
+            id,
+            name,
+            record,
+        )
         .await
-        .map_err(Refused::Failed)?
     }
 
     /// Replaces a container's record and name.
     pub(crate) async fn update_container(&self, id: &str, name: &str, record: String) -> Result<(), Refused> {
+        self.put_container(
+            "UPDATE containers SET name = ?2, record = ?3 WHERE id = ?1",
+            id,
+            name,
+            record,
+        )
+        .await
+    }
+
+    /// Runs a statement of an id, a name and a record, unless another container has the name.
+    async fn put_container(
+        &self,
+        statement: &'static str,
+        id: &str,
+        name: &str,
+        record: String,
+    ) -> Result<(), Refused> {
         let (id, name) = (id.to_owned(), name.to_owned());
         self.run(move |connection| {
             let transaction = connection
@@ -112,10 +119,7 @@ impl Db {
                 .map_err(Refused::Failed)?;
             holder(&transaction, &name, &id)?;
             transaction
-                .execute(
-                    "UPDATE containers SET name = ?2, record = ?3 WHERE id = ?1",
-                    params![id, name, record],
-                )
+                .execute(statement, params![id, name, record])
                 .and_then(|_| transaction.commit())
                 .map_err(|e| Refused::Failed(failed(e)))
         })

@@ -6,7 +6,7 @@ use gantry_errdefs::Error;
 use gantry_supervisor_core::Time;
 use serde::{Deserialize, Serialize};
 
-use crate::container::state::Status;
+use crate::container::state::{Event, Status};
 
 /// The version of both records.
 const VERSION: u32 = 1;
@@ -74,6 +74,14 @@ pub(crate) fn nanoseconds(time: Time) -> i64 {
 
 fn encode<T: Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|e| Error::internal(format!("encode a record: {e}")))
+}
+
+impl State {
+    /// A user ended it: one that waits to be started again just does not.
+    pub(crate) fn give_up(&mut self) {
+        self.stopped_by_user = true;
+        self.status = self.status.after(Event::GiveUp).unwrap_or(self.status);
+    }
 }
 
 impl Container {

@@ -97,6 +97,15 @@ impl Container {
         *self.changes.borrow()
     }
 
+    /// The turn of who does something with the container, which is still there. `reference`: what the user called it.
+    pub(crate) async fn hold(&self, reference: &str) -> Result<tokio::sync::MutexGuard<'_, ()>, Error> {
+        let turn = self.operation.lock().await;
+        match self.is_gone() {
+            true => Err(fail::no_such_container(reference)),
+            false => Ok(turn),
+        }
+    }
+
     /// Reads something of the record.
     pub(crate) fn read<T>(&self, with: impl FnOnce(&record::Container) -> T) -> T {
         with(&lock(&self.record))

@@ -7,8 +7,8 @@ use gantry_api_types::filters::Filters;
 use gantry_errdefs::Error;
 
 use super::Container;
-use super::state::{Event, Status};
-use crate::{Engine, Result, clock, fail, record};
+use super::state::Status;
+use crate::{Engine, Result, clock, record};
 
 impl Engine {
     /// Removes a container; with `force` a running one too, with `volumes` its unnamed volumes.
@@ -16,10 +16,7 @@ impl Engine {
         let container = self.find(reference)?;
         let reference = reference.to_owned();
         self.whole(async move |engine| {
-            let _operation = container.operation.lock().await;
-            if container.is_gone() {
-                return Err(fail::no_such_container(&reference));
-            }
+            let _operation = container.hold(&reference).await?;
             let record = container.record();
             if record.state.status.is_up() && !record.state.removing {
                 if !force {
@@ -44,13 +41,7 @@ impl Engine {
 
     /// Ends a container that is to be removed.
     async fn end_now(&self, container: &Arc<Container>) -> Result<()> {
-        let record = self
-            .change(container, |record| {
-                let state = &mut record.state;
-                state.stopped_by_user = true;
-                state.status = state.status.after(Event::GiveUp).unwrap_or(state.status);
-            })
-            .await?;
+        let record = self.change(container, |record| record.state.give_up()).await?;
         if record.state.status.is_running() {
             self.kill_and_wait(container).await?;
         }

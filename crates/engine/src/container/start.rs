@@ -22,10 +22,7 @@ impl Engine {
         let container = self.find(reference)?;
         let reference = reference.to_owned();
         self.whole(async move |engine| {
-            let _operation = container.operation.lock().await;
-            if container.is_gone() {
-                return Err(fail::no_such_container(&reference));
-            }
+            let _operation = container.hold(&reference).await?;
             engine.start(&container, true).await
         })
         .await

@@ -57,14 +57,7 @@ impl Engine {
             name => name.to_owned(),
         });
         let number = if name.is_empty() { TERM } else { signal(&name)? };
-        let record = self
-            .change(container, |record| {
-                let state = &mut record.state;
-                state.stopped_by_user = true;
-                // One that waits to be started again just does not.
-                state.status = state.status.after(Event::GiveUp).unwrap_or(state.status);
-            })
-            .await?;
+        let record = self.change(container, |record| record.state.give_up()).await?;
         if !record.state.status.is_running() {
             return Ok(());
         }
@@ -164,10 +157,7 @@ impl Engine {
         let container = self.find(reference)?;
         let (reference, signal) = (reference.to_owned(), signal.to_owned());
         self.whole(async move |engine| {
-            let _operation = container.operation.lock().await;
-            if container.is_gone() {
-                return Err(fail::no_such_container(&reference));
-            }
+            let _operation = container.hold(&reference).await?;
             if container.read(|record| record.state.status.is_up()) {
                 engine.stop(&container, timeout, &signal).await?;
             }

@@ -247,29 +247,10 @@ impl Engine {
 
     /// Puts a blob into the store, if it is not there.
     pub(super) async fn put_blob(&self, digest: &str, data: Vec<u8>, labels: Labels) -> Result<()> {
+        let data = Bytes::from(data);
         let size = data.len() as u64;
-        let work = self.pulls.work(digest);
-        let _turn = work.turn().await;
-        let opened = self
-            .services
-            .content
-            .writer(&format!("blob-{digest}"), size, digest)
-            .await;
-        let mut writer = match opened {
-            Err(error) if error.kind() == Kind::AlreadyExists => return Ok(()),
-            other => other.map_err(fail::flat)?,
-        };
-        writer.truncate(0).await.map_err(fail::flat)?;
-        for chunk in data.chunks(CHUNK) {
-            writer
-                .write(Bytes::copy_from_slice(chunk))
-                .await
-                .map_err(fail::flat)?;
-        }
-        match writer.commit(size, digest, labels).await {
-            Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
-            other => other.map(drop).map_err(fail::flat),
-        }
+        let read = |at: u64, length: usize| Ok(data.slice(at as usize..at as usize + length));
+        self.put(digest, size, read, labels, fail::flat).await
     }
 
     /// Puts a part of an archive into the store, if it is not there.
@@ -278,6 +259,25 @@ impl Engine {
             .parts
             .get(name)
             .ok_or_else(|| broken(format!("{name} is missing")))?;
+        let read = |at: u64, length: usize| {
+            let mut chunk = vec![0; length];
+            archive.read_at(offset + at, &mut chunk).map_err(broken)?;
+            Ok(Bytes::from(chunk))
+        };
+        let refused = |error| fail::during(&format!("invalid archive: {name}"), error);
+        self.put(digest, size, read, Labels::new(), refused).await
+    }
+
+    /// Puts what `read` gives for an offset and a length into the store, if it is not there. `refused` words what the
+    /// store says of the whole.
+    async fn put(
+        &self,
+        digest: &str,
+        size: u64,
+        read: impl Fn(u64, usize) -> Result<Bytes>,
+        labels: Labels,
+        refused: impl FnOnce(Error) -> Error,
+    ) -> Result<()> {
         let work = self.pulls.work(digest);
         let _turn = work.turn().await;
         let opened = self
@@ -292,16 +292,13 @@ impl Engine {
         writer.truncate(0).await.map_err(fail::flat)?;
         let mut at = 0;
         while at < size {
-            let mut chunk = vec![0; CHUNK.min((size - at) as usize)];
-            archive.read_at(offset + at, &mut chunk).map_err(broken)?;
-            at += chunk.len() as u64;
-            writer.write(Bytes::from(chunk)).await.map_err(fail::flat)?;
+            let length = CHUNK.min((size - at) as usize);
+            writer.write(read(at, length)?).await.map_err(fail::flat)?;
+            at += length as u64;
         }
-        match writer.commit(size, digest, Labels::new()).await {
+        match writer.commit(size, digest, labels).await {
             Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
-            other => other
-                .map(drop)
-                .map_err(|error| fail::during(&format!("invalid archive: {name}"), error)),
+            other => other.map(drop).map_err(refused),
         }
     }
 
