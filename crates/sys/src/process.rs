@@ -180,15 +180,17 @@ pub fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
     Ok(())
 }
 
+/// The texts as `execve` takes them: pointers that are good as long as `texts`, and a null at the end.
+fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
+    texts
+        .iter()
+        .map(|text| text.as_ptr())
+        .chain([std::ptr::null()])
+        .collect()
+}
+
 /// Replaces this process by the program at `path`.
 pub fn exec(path: &CString, args: &[CString], env: &[CString]) -> Error {
-    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
-        texts
-            .iter()
-            .map(|text| text.as_ptr())
-            .chain([std::ptr::null()])
-            .collect()
-    };
     let (args, env) = (pointers(args), pointers(env));
     // SAFETY: both lists end with a null pointer and point to texts that live until the call returns, which it does only
     // when it failed.
@@ -198,13 +200,6 @@ pub fn exec(path: &CString, args: &[CString], env: &[CString]) -> Error {
 
 /// Replaces this process by the program that is open as `program`.
 pub fn exec_fd(program: BorrowedFd<'_>, args: &[CString], env: &[CString]) -> Error {
-    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
-        texts
-            .iter()
-            .map(|text| text.as_ptr())
-            .chain([std::ptr::null()])
-            .collect()
-    };
     let (args, env) = (pointers(args), pointers(env));
     // SAFETY: as in `exec`; the path is an empty text, which with AT_EMPTY_PATH means the descriptor itself.
     unsafe {

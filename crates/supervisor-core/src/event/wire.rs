@@ -227,12 +227,7 @@ pub fn encode(event: &TaskEvent) -> (&'static str, Any) {
             exit_status,
             exited_at,
         } => {
-            // In containerd's message the init's id is that of the container.
-            let id = if exec_id.is_empty() {
-                container_id.clone()
-            } else {
-                exec_id
-            };
+            let id = id_of_exit(&container_id, exec_id);
             let exited_at = Some(exited_at.into());
             (
                 "/tasks/exit",
@@ -364,6 +359,14 @@ pub fn decode(event: &Any) -> Result<Option<TaskEvent>> {
     }))
 }
 
+/// What containerd's message names as the process: the init has the container's id.
+fn id_of_exit(container_id: &str, exec_id: String) -> String {
+    match exec_id.is_empty() {
+        true => container_id.to_owned(),
+        false => exec_id,
+    }
+}
+
 /// Fields of a message that filters may ask for (`event.container_id`, `event.name` …).
 pub fn field(event: &Any, name: &str) -> Option<String> {
     if let Ok(Some(task)) = decode(event) {
@@ -373,11 +376,7 @@ pub fn field(event: &Any, name: &str) -> Option<String> {
                 exec_id,
                 ..
             } => {
-                let id = if exec_id.is_empty() {
-                    container_id.clone()
-                } else {
-                    exec_id
-                };
+                let id = id_of_exit(&container_id, exec_id);
                 (container_id, id)
             }
             TaskEvent::ExecAdded {
