@@ -7,35 +7,27 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
-/// Makes `folder` and what is missing above it, and returns what was made, from the top.
-pub(crate) fn make(mount: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut made = Vec::new();
+/// Makes `folder` and what is missing above it.
+pub(crate) fn make(mount: &Path, folder: &Path) -> Result<()> {
+    let failed = |source| Error::Make {
+        path: folder.to_owned(),
+        source,
+    };
     // Somebody may remove an empty parent between two steps: then begin again.
-    for attempt in 0..16 {
-        match fs::create_dir(folder) {
-            Ok(()) => {
-                made.push(folder.to_owned());
-                return Ok(made);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(made),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < 15 => {
-                let Some(parent) = folder.parent().filter(|parent| parent.starts_with(mount)) else {
-                    return Err(Error::Make {
-                        path: folder.to_owned(),
-                        source: error,
-                    });
-                };
-                made.extend(make(mount, parent)?);
-            }
-            Err(source) => {
-                return Err(Error::Make {
-                    path: folder.to_owned(),
-                    source,
-                });
-            }
+    let mut attempts = 16;
+    loop {
+        attempts -= 1;
+        let error = match fs::create_dir(folder) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let parent = folder.parent().filter(|parent| parent.starts_with(mount));
+        match (error.kind(), parent) {
+            (io::ErrorKind::AlreadyExists, _) => return Ok(()),
+            (io::ErrorKind::NotFound, Some(parent)) if attempts > 0 => make(mount, parent)?,
+            _ => return Err(failed(error)),
         }
     }
-    Ok(made)
 }
 
 /// The cgroups right below.

@@ -117,11 +117,10 @@ impl Manager {
     /// Makes the cgroup in every hierarchy. What is there already is used.
     pub fn create(&self) -> Result<()> {
         for (hierarchy, folder) in self.hierarchies() {
-            let made = make(&hierarchy.mount, folder)?;
-            if hierarchy.controllers.iter().any(|name| name == "cpuset") {
-                for folder in &made {
-                    inherit_cpuset(folder)?;
-                }
+            make(&hierarchy.mount, folder)?;
+            if self.layout.version == Version::V1 && hierarchy.controllers.iter().any(|name| name == "cpuset")
+            {
+                fill_cpusets(&hierarchy.mount, folder)?;
             }
             if self.layout.version == Version::V2 {
                 enable_controllers(&hierarchy.mount, folder);
@@ -331,14 +330,19 @@ fn inner(given: &str) -> Result<PathBuf> {
         .collect())
 }
 
-/// A new cpuset is empty, and takes no process until it has what its parent has.
-fn inherit_cpuset(folder: &Path) -> Result<()> {
-    let Some(parent) = folder.parent() else {
-        return Ok(());
-    };
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        let value = read(&parent.join(file))?;
-        write(&folder.join(file), value.trim())?;
+/// A new cpuset is empty, and takes no process until it has what its parent has. Those above may be empty too: who made
+/// them was killed, or is just about to fill them.
+fn fill_cpusets(mount: &Path, folder: &Path) -> Result<()> {
+    let below = folder.strip_prefix(mount).unwrap_or(Path::new(""));
+    let mut at = mount.to_owned();
+    for name in below {
+        let parent = at.clone();
+        at.push(name);
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if read(&at.join(file))?.trim().is_empty() {
+                write(&at.join(file), read(&parent.join(file))?.trim())?;
+            }
+        }
     }
     Ok(())
 }

@@ -35,6 +35,35 @@ fn paths_follow_the_rules() {
     ));
 }
 
+/// A creator that was killed leaves a cpuset without processors above the one that is made next.
+#[test]
+fn a_cpuset_left_empty_above_is_filled() {
+    let manager = manager("left/c");
+    let Some(folder) = manager.folder("cpuset").map(Path::to_owned) else {
+        return;
+    };
+    if manager.version() == Version::V2 {
+        return;
+    }
+    let left = folder.parent().unwrap();
+    fs::create_dir_all(left).unwrap();
+    manager.create().unwrap();
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        assert_eq!(read(&folder.join(file)).unwrap(), read(&left.join(file)).unwrap());
+    }
+    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let added = manager.add(child.id() as Pid);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    manager.destroy().unwrap();
+    for folder in &manager.folders {
+        let left = folder.parent().unwrap();
+        fs::remove_dir(left).unwrap();
+        let _ = fs::remove_dir(left.parent().unwrap());
+    }
+    added.unwrap();
+}
+
 #[test]
 fn a_process_is_limited_frozen_killed_and_its_cgroup_removed() {
     let manager = manager("life");
