@@ -88,8 +88,7 @@ fn limits_are_set_and_changed(runtime: &Runtime) {
 }
 
 fn memory_is_limited(runtime: &Runtime) {
-    let bundle =
-        runtime.bundle("(head -c 100000000 /dev/zero | tail -c 90000000 | wc -c) 2>/dev/null; echo after");
+    let bundle = runtime.bundle("(tail -c 90000000 /dev/zero | wc -c) 2>/dev/null; echo after");
     bundle.change(|config| {
         config["linux"]["resources"]["memory"] = json!({ "limit": 20 << 20, "swap": 20 << 20 })
     });
