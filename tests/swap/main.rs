@@ -21,10 +21,9 @@ fn peer(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{name} is not installed"))
 }
 
-/// By way of a script that hides from it what it refuses.
 fn crun() -> PathBuf {
     peer("crun");
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/swap/crun.sh"))
+    gantry_testkit::cmd::crun()
 }
 
 /// A module with the whole script for one pairing.

@@ -71,7 +71,7 @@ fn a_life_on_runc() {
 
 #[test]
 fn a_life_on_crun() {
-    a_life(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/crun.sh"));
+    a_life(&gantry_testkit::cmd::crun().to_string_lossy());
 }
 
 #[test]

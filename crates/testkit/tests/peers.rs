@@ -60,3 +60,25 @@ fn a_bundle_runs() {
     .code(5);
     assert!(said.stdout.starts_with("runc") || said.stdout == "\n", "{said:?}");
 }
+
+#[test]
+fn crun_leaves_nothing_below_the_unified_hierarchy() {
+    let below = || {
+        let script = "umount -l /sys/fs/cgroup/unified && ls /sys/fs/cgroup/unified";
+        run(Command::new("unshare").args(["--mount", "--propagation", "private", "sh", "-c", script]))
+    };
+    let before = below();
+    let place = Place::new();
+    let bundle = Bundle::new(&place.join("b"), &format!("{}/c", place.cgroup()), &["true"]);
+    let name = place.name("c");
+    run(Command::new(gantry_testkit::cmd::crun())
+        .arg("--root")
+        .arg(place.join("crun"))
+        .args(["run", "-b"])
+        .arg(bundle.dir())
+        .arg(&name))
+    .success();
+    let (after, own) = (below(), place.cgroup().trim_start_matches('/'));
+    assert_eq!(before.code, after.code);
+    assert!(!after.stdout.contains(own), "{after:?}");
+}
