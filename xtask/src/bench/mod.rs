@@ -1,6 +1,7 @@
 //! `bench`: the same work done by Gantry and by Debian's peers in one run, alternating, so that a busy machine is busy
 //! for both. Only ratios of one run mean anything.
 
+mod cover;
 mod measure;
 mod memory;
 mod peer;
@@ -21,6 +22,9 @@ use scratch::{IMAGE, Scratch};
 
 /// Runs the benches whose name contains `only` and prints what came out; fails when something is left behind.
 pub(crate) fn run(runs: usize, only: Option<&str>, json: &Path) -> Result<()> {
+    if cover::is_needed() {
+        return cover::again();
+    }
     let binaries = binaries::build(Profile::Release)?;
     let before = leaks::Snapshot::take();
     let mut report = Report::default();
@@ -29,6 +33,7 @@ pub(crate) fn run(runs: usize, only: Option<&str>, json: &Path) -> Result<()> {
     let scratch = Scratch::new()?;
     if wanted("runtime") {
         runtime(&binaries, &scratch, runs, &mut report)?;
+        cover::sweep()?;
     }
     if wanted("engine") || wanted("memory") {
         let ours = Engine::start(&binaries)?;

@@ -36,6 +36,8 @@ impl Docker {
                 "--bridge=none",
                 "--storage-driver=overlay2",
             ])
+            .arg("--cgroup-parent")
+            .arg(cgroup_parent())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
