@@ -268,3 +268,46 @@ fn objects_are_shown_as_they_came_and_what_is_missing_is_said() {
     );
     assert_eq!(out, "1.5 []\n");
 }
+
+#[test]
+fn help_is_grouped_and_completion_knows_the_commands() {
+    let fake = engine(Behaviour::default());
+    let (out, err, code) = run(&fake, &["--help"], "");
+    assert_eq!((err.as_str(), code), ("", 0));
+    let at = |part: &str| out.find(part).unwrap_or_else(|| panic!("{part}: {out}"));
+    assert!(out.starts_with("Usage:  gantry [OPTIONS] COMMAND\n\n"));
+    assert!(at("\nCommon Commands:\n  run ") < at("\nManagement Commands:\n  container "));
+    assert!(at("\nCommands:\n  attach ") < at("\nGlobal Options:\n"));
+    let (out, _, _) = run(&fake, &["container", "ls", "--help"], "");
+    assert!(out.contains(
+        "\nAliases:\n  gantry container ls, gantry container list, gantry container ps, gantry ps\n"
+    ));
+    assert!(out.contains("  -a, --all             Show all containers (default shows just running)\n"));
+    for shell in ["bash", "zsh", "fish"] {
+        let (out, _, code) = run(&fake, &["completion", shell], "");
+        assert!(code == 0 && out.contains("container"), "{shell}");
+    }
+}
+
+#[test]
+fn an_exec_exits_as_its_process_does() {
+    for (exit, wanted) in [("3", 3), ("null", 126), ("0", 0)] {
+        let fake = Fake::start(move |request, stream| match request.path.as_str() {
+            "/containers/c/json" => answer(stream, "200 OK", r#"{"Id":"c"}"#),
+            "/containers/c/exec" => answer(stream, "201 Created", r#"{"Id":"e"}"#),
+            "/exec/e/start" => {
+                fake::upgraded(stream);
+                let _ = stream.write_all(&fake::frame(1, "out\n"));
+            }
+            _ => answer(stream, "200 OK", &format!("{{\"ExitCode\":{exit}}}")),
+        });
+        let (out, _, code) = run(&fake, &["exec", "-e", "A=b", "c", "ls", "-l"], "");
+        assert_eq!((out.as_str(), code), ("out\n", wanted));
+        let create = fake.last("/containers/c/exec").expect("create");
+        assert!(
+            create.body.contains(r#""Cmd":["ls","-l"]"#) && create.body.contains("A=b"),
+            "{}",
+            create.body
+        );
+    }
+}

@@ -288,4 +288,42 @@ mod tests {
             assert!(check_id(bad).is_err(), "{bad}");
         }
     }
+
+    proptest::proptest! {
+        /// Whatever is taken for an id stays one folder below the root.
+        #[test]
+        fn an_id_never_leads_elsewhere(id in "\\PC{0,12}|[./a-z]{0,8}") {
+            if check_id(&id).is_ok() {
+                let joined = Path::new("/root").join(&id);
+                assert_eq!(joined.parent(), Some(Path::new("/root")));
+                assert_eq!(joined.file_name(), Some(std::ffi::OsStr::new(&id)));
+            }
+        }
+
+        /// A configuration of any shape is read or refused, and never a reason to panic.
+        #[test]
+        fn any_configuration_is_judged(
+            version in "[0-9.]{0,5}",
+            kinds in proptest::collection::vec(0_usize..8, 0..9),
+            key in "[a-z./]{0,20}",
+            cwd in "[/.a-z]{0,6}",
+        ) {
+            let namespaces: Vec<_> = kinds
+                .iter()
+                .map(|at| serde_json::json!({ "type": crate::namespaces()[*at] }))
+                .collect();
+            let spec = serde_json::json!({
+                "ociVersion": version,
+                "process": { "args": ["a"], "cwd": cwd },
+                "linux": { "namespaces": namespaces, "sysctl": { key.as_str(): "1" } },
+            });
+            let spec: Spec = serde_json::from_value(spec).unwrap();
+            let judged = check(&spec);
+            let twice = kinds.iter().collect::<BTreeSet<_>>().len() != kinds.len();
+            assert!(!(twice && judged.is_ok()), "duplicated namespaces were accepted");
+            assert!(cwd.starts_with('/') || judged.is_err(), "a relative working directory was accepted");
+            let dots = key.replace('/', ".");
+            assert!(!dots.split('.').any(str::is_empty) || judged.is_err(), "{key} was accepted");
+        }
+    }
 }

@@ -398,6 +398,47 @@ fn a_create_that_fails_leaves_nothing() {
 }
 
 #[test]
+fn a_root_of_many_layers_is_mounted_and_taken_away() {
+    let shim = Shim::start("cat /layer-59; echo new > /written");
+    let layers = shim.place.join("layers");
+    // More than the page that mount(2) has for options.
+    let lower: Vec<String> = (0..60)
+        .map(|number| {
+            let layer = layers.join(format!("{number:0>80}"));
+            std::fs::create_dir_all(&layer).unwrap();
+            std::fs::write(layer.join(format!("layer-{number}")), format!("{number}\n")).unwrap();
+            layer.to_str().unwrap().to_owned()
+        })
+        .collect();
+    let base = layers.join("base");
+    std::fs::rename(shim.bundle.rootfs(), &base).unwrap();
+    let (upper, work) = (layers.join("upper"), layers.join("work"));
+    for dir in [&shim.bundle.rootfs(), &upper, &work] {
+        std::fs::create_dir(dir).unwrap();
+    }
+    let mut request = shim.request();
+    request.rootfs = vec![m::Mount {
+        r#type: "overlay".into(),
+        source: "overlay".into(),
+        target: String::new(),
+        options: vec![
+            format!("workdir={}", work.display()),
+            format!("upperdir={}", upper.display()),
+            format!("lowerdir={}:{}", lower.join(":"), base.display()),
+        ],
+    }];
+    assert!(request.rootfs[0].options[2].len() > 4096);
+    shim.create(&request);
+    shim.started("").unwrap();
+    assert_eq!(shim.wait(""), 0);
+    assert_eq!(shim.logged()[0].1, "59\n");
+    shim.deleted("").unwrap();
+    assert_eq!(mounts(shim.place.dir()), Vec::<PathBuf>::new());
+    assert_eq!(std::fs::read_to_string(upper.join("written")).unwrap(), "new\n");
+    shim.shutdown();
+}
+
+#[test]
 fn the_container_inherits_nothing_and_the_shim_does_not_heed_signals() {
     let shim = Shim::start("ls /proc/self/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status; cat");
     shim.create(&shim.request());

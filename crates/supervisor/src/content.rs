@@ -1,5 +1,6 @@
 //! Blobs: the bytes are in the store on disk, whose they are in the database.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,6 +9,7 @@ use futures_util::stream::{BoxStream, StreamExt};
 use gantry_content::Store;
 use gantry_oci::Digest;
 use gantry_supervisor_core::content::{Content, Info, Status, Writer};
+use gantry_supervisor_core::event::wire;
 use gantry_supervisor_core::filter::Filters;
 use gantry_supervisor_core::{Error, Kind, Labels, Result, Time};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
@@ -148,6 +150,7 @@ impl Content for Bound {
         let wanted = digest(text)?;
         let (namespace, key) = (self.namespace.clone(), text.to_owned());
         // The row goes first: a blob without one is found by the next start, a row without its blob would be a lie.
+        let _alone = self.shared.content_gate.write().await;
         let last: bool = self
             .shared
             .db
@@ -168,6 +171,8 @@ impl Content for Bound {
             let store = self.shared.content.clone();
             blocking(move || store.delete(&wanted)).await?;
         }
+        let digest = text.to_owned();
+        self.tell("/content/delete", wire::ContentDelete { digest }.to_any());
         Ok(())
     }
 
@@ -231,6 +236,7 @@ impl Content for Bound {
         let (store, name) = (self.shared.content.clone(), self.ingest(reference));
         if let Some(wanted) = wanted.clone().filter(|wanted| store.contains(wanted)) {
             // Another namespace has it: it is this one's too from now on, without being stored twice.
+            let _together = self.shared.content_gate.read().await;
             let size = blocking({
                 let store = store.clone();
                 move || store.info(&wanted)
@@ -300,6 +306,29 @@ async fn own(shared: &Arc<Shared>, namespace: &str, digest: &str, size: u64, lab
     shared.db.call(move |tx| put(tx, &namespace, &info)).await
 }
 
+/// Removes blobs that are no namespace's: they were committed, or given up by the last, when the supervisor was killed.
+pub(crate) async fn sweep(shared: &Shared) -> Result<()> {
+    let owned: HashSet<String> = shared
+        .db
+        .call(|tx| {
+            let mut statement = tx.prepare("SELECT DISTINCT digest FROM blobs").map_err(sql)?;
+            let rows = statement.query_map([], |row| row.get(0)).map_err(sql)?;
+            rows.map(|row| row.map_err(sql)).collect()
+        })
+        .await?;
+    let store = shared.content.clone();
+    blocking(move || {
+        for blob in store.list()? {
+            if !owned.contains(&blob.digest.to_string()) {
+                tracing::info!("removing the blob {}, which is no namespace's", blob.digest);
+                store.delete(&blob.digest)?;
+            }
+        }
+        Ok::<_, gantry_content::Error>(())
+    })
+    .await
+}
+
 /// An open ingest.
 struct Ingest {
     /// Away while a thread for disks has it.
@@ -351,6 +380,8 @@ impl Writer for Ingest {
             Some(digest(expected)?)
         };
         let written = self.status.offset;
+        let shared = self.shared.clone();
+        let _together = shared.content_gate.read().await;
         let committed = self
             .with(move |writer| writer.commit(size, wanted.as_ref()))
             .await;
@@ -358,6 +389,13 @@ impl Writer for Ingest {
             Ok(digest) => {
                 let digest = digest.to_string();
                 own(&self.shared, &self.namespace, &digest, written, labels).await?;
+                let event = wire::ContentCreate {
+                    digest: digest.clone(),
+                    size: i64::try_from(written).unwrap_or(i64::MAX),
+                };
+                shared
+                    .events
+                    .publish(&self.namespace, "/content/create", event.to_any());
                 Ok(digest)
             }
             Err(error) if error.kind() == Kind::AlreadyExists && !expected.is_empty() => {

@@ -63,11 +63,10 @@ impl Exchange {
         });
     }
 
-    /// Publishes an exit that happened while nobody listened, and tells it to later subscribers too.
+    /// Keeps an exit that may have happened while nobody listened: it is told to later subscribers.
     pub(crate) fn found(&self, id: &str, envelope: Envelope) {
         let key = (envelope.namespace.clone(), id.to_owned());
-        self.lock().found.insert(key, envelope.clone());
-        self.send(envelope);
+        self.lock().found.insert(key, envelope);
     }
 
     /// The task is gone, and with it the wish to hear of its exit.

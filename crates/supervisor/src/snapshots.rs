@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use gantry_oci::Digest;
 use gantry_snapshots::Snapshotter;
+use gantry_supervisor_core::event::wire;
 use gantry_supervisor_core::filter::Filters;
 use gantry_supervisor_core::image::Descriptor;
 use gantry_supervisor_core::snapshot::{Diff, Info, Mount, SnapshotKind, Snapshots, Usage};
@@ -11,10 +12,13 @@ use gantry_supervisor_core::{Error, Labels, Result};
 use crate::metadata::db;
 use crate::supervisor::{Bound, blocking};
 
+/// The driver, by the name that clients know.
+const DRIVER: &str = "overlayfs";
+
 /// The drivers there are.
 fn check(snapshotter: &str) -> Result<()> {
     match snapshotter {
-        "" | "overlayfs" | "overlay" => Ok(()),
+        "" | DRIVER | "overlay" => Ok(()),
         other => Err(Error::not_found(format!(
             "snapshotter {other} was not found: not found"
         ))),
@@ -98,10 +102,17 @@ impl Snapshots for Bound {
     ) -> Result<Vec<Mount>> {
         check(snapshotter)?;
         self.touch().await?;
+        let event = wire::SnapshotPrepare {
+            key: key.to_owned(),
+            parent: parent.to_owned(),
+            snapshotter: DRIVER.to_owned(),
+        };
         let (key, parent) = (self.key(key), self.parent(parent));
-        self.driver(move |driver| driver.prepare(&key, &parent, &labels))
-            .await
-            .map(mounts)
+        let made = self
+            .driver(move |driver| driver.prepare(&key, &parent, &labels))
+            .await?;
+        self.tell("/snapshot/prepare", event.to_any());
+        Ok(mounts(made))
     }
 
     async fn view(&self, snapshotter: &str, key: &str, parent: &str, labels: Labels) -> Result<Vec<Mount>> {
@@ -121,15 +132,28 @@ impl Snapshots for Bound {
 
     async fn commit(&self, snapshotter: &str, name: &str, key: &str, labels: Labels) -> Result<()> {
         check(snapshotter)?;
+        let event = wire::SnapshotCommit {
+            key: key.to_owned(),
+            name: name.to_owned(),
+            snapshotter: DRIVER.to_owned(),
+        };
         let (name, key) = (self.key(name), self.key(key));
         self.driver(move |driver| driver.commit(&name, &key, &labels))
-            .await
+            .await?;
+        self.tell("/snapshot/commit", event.to_any());
+        Ok(())
     }
 
     async fn remove(&self, snapshotter: &str, key: &str) -> Result<()> {
         check(snapshotter)?;
+        let event = wire::SnapshotRemove {
+            key: key.to_owned(),
+            snapshotter: DRIVER.to_owned(),
+        };
         let key = self.key(key);
-        self.driver(move |driver| driver.remove(&key)).await
+        self.driver(move |driver| driver.remove(&key)).await?;
+        self.tell("/snapshot/remove", event.to_any());
+        Ok(())
     }
 
     async fn stat(&self, snapshotter: &str, key: &str) -> Result<Info> {

@@ -89,6 +89,7 @@ impl Config {
         let shared = Arc::new(Shared {
             db,
             content: Arc::new(content),
+            content_gate: tokio::sync::RwLock::new(()),
             overlay: Arc::new(overlay),
             events,
             tasks: Arc::new(tasks),
@@ -97,6 +98,10 @@ impl Config {
             shared: shared.clone(),
             events_address: self.events_address(),
         });
+        // A disk that cannot be tidied is no reason not to serve.
+        if let Err(error) = crate::content::sweep(&shared).await {
+            tracing::warn!("{}", error.chain());
+        }
         // Before shims are connected to: they have events that waited for somebody to hear them.
         supervisor.serve_events()?;
         shared.tasks.recover(&shared.db).await;
@@ -114,12 +119,15 @@ pub struct Supervisor {
 pub(crate) struct Shared {
     pub(crate) db: Db,
     pub(crate) content: Arc<Store>,
+    /// Held together by those who make a blob a namespace's, alone by who takes one away.
+    pub(crate) content_gate: tokio::sync::RwLock<()>,
     pub(crate) overlay: Arc<Overlay>,
     pub(crate) events: Arc<Exchange>,
     pub(crate) tasks: Arc<Tasks>,
 }
 
 /// The stores, bound to one namespace.
+#[derive(Clone)]
 pub(crate) struct Bound {
     pub(crate) shared: Arc<Shared>,
     pub(crate) namespace: String,

@@ -100,6 +100,14 @@ macro_rules! call {
 }
 pub(crate) use call;
 
+impl Remote {
+    /// A request about a namespace. containerd tells of what changes in that which the request carries, and refuses one
+    /// that carries none.
+    fn about<T>(&self, namespace: &str, message: T) -> Result<Request<T>> {
+        Ok(Bound::new(self.channel.clone(), namespace)?.request(message))
+    }
+}
+
 #[async_trait]
 impl Supervisor for Remote {
     fn namespace(&self, name: &str) -> Result<Services> {
@@ -137,7 +145,7 @@ impl Supervisor for Remote {
         });
         let mut client = NamespacesClient::new(self.channel.clone());
         client
-            .create(api::CreateNamespaceRequest { namespace })
+            .create(self.about(name, api::CreateNamespaceRequest { namespace })?)
             .await
             .map(drop)
             .map_err(from_status)
@@ -148,23 +156,29 @@ impl Supervisor for Remote {
             true => Vec::new(),
             false => labels.keys().map(|key| format!("labels.{key}")).collect(),
         };
-        if paths.is_empty() && !replace {
-            let mut client = NamespacesClient::new(self.channel.clone());
-            let request = api::GetNamespaceRequest {
-                name: name.to_owned(),
-            };
-            let answer = client.get(request).await.map_err(from_status)?.into_inner();
-            return Ok(required(answer.namespace, "namespace")?.labels);
-        }
-        let request = api::UpdateNamespaceRequest {
-            namespace: Some(api::Namespace {
-                name: name.to_owned(),
-                labels,
-            }),
-            update_mask: to_mask(&paths),
-        };
         let mut client = NamespacesClient::new(self.channel.clone());
-        let answer = client.update(request).await.map_err(from_status)?.into_inner();
+        if replace || !paths.is_empty() {
+            let request = api::UpdateNamespaceRequest {
+                namespace: Some(api::Namespace {
+                    name: name.to_owned(),
+                    labels,
+                }),
+                update_mask: to_mask(&paths),
+            };
+            client
+                .update(self.about(name, request)?)
+                .await
+                .map_err(from_status)?;
+        }
+        // containerd's answer to the update is empty.
+        let request = api::GetNamespaceRequest {
+            name: name.to_owned(),
+        };
+        let answer = client
+            .get(self.about(name, request)?)
+            .await
+            .map_err(from_status)?
+            .into_inner();
         Ok(required(answer.namespace, "namespace")?.labels)
     }
 
@@ -173,7 +187,11 @@ impl Supervisor for Remote {
         let request = api::DeleteNamespaceRequest {
             name: name.to_owned(),
         };
-        client.delete(request).await.map(drop).map_err(from_status)
+        client
+            .delete(self.about(name, request)?)
+            .await
+            .map(drop)
+            .map_err(from_status)
     }
 
     async fn version(&self) -> Result<Version> {

@@ -1,11 +1,12 @@
 //! Namespaces and their labels.
 
+use gantry_snapshots::Snapshotter;
 use gantry_supervisor_core::event::wire;
 use gantry_supervisor_core::{Error, Labels, Result, validate_identifier};
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::db::{self, sql};
-use crate::supervisor::Shared;
+use crate::supervisor::{Shared, blocking};
 
 /// All of them by name.
 pub(crate) async fn list(shared: &Shared) -> Result<Vec<(String, Labels)>> {
@@ -108,12 +109,22 @@ pub(crate) async fn delete(shared: &Shared, name: &str) -> Result<()> {
         ("containers", "containers"),
         ("leases", "leases"),
     ];
+    validate_identifier(name)?;
     let key = name.to_owned();
+    let (overlay, prefix) = (shared.overlay.clone(), format!("{name}/"));
+    let snapshots = blocking(move || {
+        let all = overlay.list()?;
+        Ok::<_, gantry_snapshots::Error>(all.iter().any(|info| info.name.starts_with(&prefix)))
+    })
+    .await?;
     shared
         .db
         .call(move |tx| {
             check(tx, &key)?;
             let mut holds = Vec::new();
+            if snapshots {
+                holds.push("snapshots on \"overlayfs\" snapshotter");
+            }
             for (table, what) in HOLDS {
                 let query = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE namespace = ?1)");
                 if tx

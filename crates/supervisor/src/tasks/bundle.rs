@@ -2,14 +2,17 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use gantry_shim_api::messages::BootstrapResult;
 use gantry_supervisor_core::event::wire::Timestamp;
 use gantry_supervisor_core::task::Exit;
 use gantry_supervisor_core::{Error, Result, Time};
 use gantry_sys::procfs::mounts_below;
+use prost::Message;
 
 /// One bundle.
 #[derive(Clone, Debug)]
@@ -29,11 +32,21 @@ pub(crate) struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// What a shim's `start` printed: JSON, or an address alone.
+    /// What a shim's `start` printed: a message, JSON, or an address alone.
     pub(crate) fn parse(output: &[u8]) -> Result<Self> {
+        if let Ok(said) = BootstrapResult::decode(output)
+            && said.address.starts_with("unix://")
+        {
+            return Self {
+                version: u32::try_from(said.version).unwrap_or_default(),
+                address: said.address,
+                protocol: said.protocol,
+            }
+            .checked();
+        }
         let text = String::from_utf8_lossy(output);
         let text = text.trim();
-        let bootstrap = match text.starts_with('{') {
+        match text.starts_with('{') {
             true => serde_json::from_str(text).map_err(|e| {
                 Error::internal(format!("failed to read the shim's answer {text:?}")).with_source(e)
             })?,
@@ -42,23 +55,28 @@ impl Bootstrap {
                 address: text.to_owned(),
                 protocol: "ttrpc".into(),
             },
-        };
-        if !(2..=3).contains(&bootstrap.version) {
-            let version = bootstrap.version;
+        }
+        .checked()
+    }
+
+    /// Whether we can speak to it.
+    fn checked(self) -> Result<Self> {
+        let version = self.version;
+        if !(2..=3).contains(&version) {
             return Err(Error::not_implemented(format!(
                 "unsupported shim version ({version}): not implemented"
             )));
         }
-        if bootstrap.protocol != "ttrpc" {
-            let protocol = bootstrap.protocol;
+        if self.protocol != "ttrpc" {
+            let protocol = self.protocol;
             return Err(Error::not_implemented(format!(
                 "unsupported shim protocol {protocol:?}: not implemented"
             )));
         }
-        if bootstrap.socket().as_os_str().is_empty() {
+        if self.socket().as_os_str().is_empty() {
             return Err(Error::internal("the shim answered without an address"));
         }
-        Ok(bootstrap)
+        Ok(self)
     }
 
     /// The path of its socket.
@@ -125,11 +143,49 @@ impl Bundle {
         fs::rename(temporary, path)
     }
 
-    /// Where the shim serves; `None` when it was never started.
+    /// Where the shim serves; `None` when its start was cut off, so that it was never asked for a container.
     pub(crate) fn bootstrap(&self) -> Option<Bootstrap> {
-        let saved =
-            fs::read(self.path.join("bootstrap.json")).or_else(|_| fs::read(self.path.join("address")));
+        let saved = fs::read(self.path.join("bootstrap.json"));
         saved.ok().and_then(|text| Bootstrap::parse(&text).ok())
+    }
+
+    /// Kills what was started for this bundle and works in its folder: the shim's `start`, and what that has left behind.
+    /// Only for a bundle that has no container, or none any more.
+    pub(crate) fn end_processes(&self) {
+        use std::os::unix::fs::MetadataExt;
+        let place = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+        let Some(bundle) = place(&self.path) else { return };
+        let id = self.path.file_name().unwrap_or_default().as_bytes();
+        // Again while there are some: one may start another before it is killed.
+        for _ in 0..50 {
+            let mut killed = false;
+            for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+                let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                    continue;
+                };
+                // Not somebody who looks around here: shims and runtimes are given the id.
+                let works_here = || {
+                    let args = fs::read(process.path().join("cmdline")).unwrap_or_default();
+                    args.split(|&byte| byte == 0).any(|arg| arg == id)
+                        && place(&process.path().join("cwd")) == Some(bundle)
+                };
+                if !works_here() {
+                    continue;
+                }
+                // Held, the number stays that process's: it is looked at once more.
+                let Ok(held) = gantry_sys::process::pidfd_open(pid) else {
+                    continue;
+                };
+                if works_here() && gantry_sys::process::pidfd_signal(held.as_fd(), 9).is_ok() {
+                    killed = true;
+                    let _ =
+                        gantry_sys::process::pidfd_wait(held.as_fd(), std::time::Duration::from_millis(200));
+                }
+            }
+            if !killed {
+                return;
+            }
+        }
     }
 
     /// The shim's binary.
@@ -171,7 +227,11 @@ impl Bundle {
     /// the rest from being removed. A folder with a mount that stays is not touched, as it is not ours.
     pub(crate) fn remove(&self) -> Result<()> {
         if let Some(bootstrap) = self.bootstrap() {
-            let _ = fs::remove_file(bootstrap.socket());
+            // Not what a program that is no shim may have named.
+            let is_socket = |found: fs::Metadata| found.file_type().is_socket();
+            if fs::symlink_metadata(bootstrap.socket()).is_ok_and(is_socket) {
+                let _ = fs::remove_file(bootstrap.socket());
+            }
         }
         let path = match fs::canonicalize(&self.path) {
             Ok(path) => path,
@@ -243,6 +303,12 @@ mod tests {
             (3, Path::new("/run/s/a"))
         );
         assert_eq!(Bootstrap::parse(b"unix:///run/s/b\n").unwrap().version, 2);
+        let message = BootstrapResult {
+            version: 3,
+            address: "unix:///run/s/a".into(),
+            protocol: "ttrpc".into(),
+        };
+        assert_eq!(Bootstrap::parse(&message.encode_to_vec()).unwrap(), bootstrap);
         for bad in [
             &b""[..],
             b"{",
@@ -301,6 +367,17 @@ mod tests {
                 exited_at: Time(1_000_000_000)
             })
         );
+        let start = |id: &str| {
+            let mut command = std::process::Command::new("sh");
+            command.args(["-c", "read line", id]).current_dir(&bundle.path);
+            command.stdin(std::process::Stdio::piped()).spawn().unwrap()
+        };
+        let (mut shim, mut other) = (start("c 1"), start("x"));
+        bundle.end_processes();
+        assert!(!shim.wait().unwrap().success());
+        assert_eq!(other.try_wait().unwrap(), None);
+        other.kill().unwrap();
+        other.wait().unwrap();
         let kept = dir.path().join("kept");
         fs::create_dir(&kept).unwrap();
         fs::write(kept.join("file"), "").unwrap();

@@ -15,7 +15,7 @@ use super::bundle::Bundle;
 use super::shim::{self, CREATE, QUICK, RUNTIME, Shim, to_any};
 use super::{Entry, lock, time};
 use crate::metadata::containers;
-use crate::supervisor::Bound;
+use crate::supervisor::{Bound, blocking};
 
 /// The task service's number for a process that has stopped.
 pub(super) const STOPPED: i32 = 3;
@@ -28,6 +28,14 @@ fn status(number: i32) -> Status {
         4 => Status::Paused,
         5 => Status::Pausing,
         _ => Status::Unknown,
+    }
+}
+
+/// Does what must not be cut off half way, also when who asked for it goes away.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(_) => Err(Error::internal("the work on a task was cut off")),
     }
 }
 
@@ -52,6 +60,99 @@ impl Bound {
                 "process already finished: the shim of task {id} is gone: not found"
             ))
         })
+    }
+
+    async fn make(&self, request: CreateTask) -> Result<u32> {
+        let (namespace, id) = (self.namespace.clone(), request.container_id.clone());
+        let key = (namespace.clone(), id.clone());
+        let container = self
+            .shared
+            .db
+            .call(move |tx| containers::get(tx, &key.0, &key.1))
+            .await?;
+        let spec = container
+            .spec
+            .ok_or_else(|| Error::invalid(format!("container {id} has no spec: invalid argument")))?;
+        let binary = shim::resolve(&container.runtime.name)?;
+        let bundle = Bundle::new(&self.shared.tasks.state, &namespace, &id);
+        let entry = Entry::new(&namespace, &id, bundle, binary);
+        {
+            let mut entries = lock(&self.shared.tasks.entries);
+            if entries.contains_key(&(namespace.clone(), id.clone())) {
+                return Err(Error::already_exists(format!("task {id}: already exists")));
+            }
+            entries.insert((namespace, id), entry.clone());
+        }
+        let made = self
+            .set_up(
+                &entry,
+                &request,
+                &spec.value,
+                &container.runtime.name,
+                container.runtime.options,
+            )
+            .await;
+        match made {
+            Ok(pid) => {
+                self.shared.tasks.watch(entry);
+                Ok(pid)
+            }
+            Err(error) => {
+                self.undo(&entry).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn unmake(&self, entry: &Arc<Entry>) -> Result<Exit> {
+        let id = &entry.id;
+        let last = || {
+            let known = entry.exit().or_else(|| entry.bundle.exit_record());
+            known.unwrap_or_default()
+        };
+        let shim = entry.shim();
+        let exit = match &shim {
+            Some(shim) => {
+                let deleted: Result<m::DeleteResponse> = shim.call("Delete", &named(id, ""), RUNTIME).await;
+                match deleted {
+                    Ok(answer) => Exit {
+                        pid: answer.pid,
+                        exit_status: answer.exit_status,
+                        exited_at: time(answer.exited_at),
+                    },
+                    // The shim has ended just now, or was told before.
+                    Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Unavailable) => last(),
+                    // Some shims say so without the code for it.
+                    Err(error) => {
+                        let state = shim.state(id, "").await;
+                        let runs = state.is_ok_and(|state| status(state.status) != Status::Stopped);
+                        return Err(match runs {
+                            true => Error::failed_precondition(error.chain()),
+                            false => error,
+                        });
+                    }
+                }
+            }
+            None => last(),
+        };
+        // Asked for meanwhile, it is what it was: stopped.
+        entry.set_exit(exit);
+        *lock(&entry.shim) = None;
+        match shim {
+            Some(shim) => shim.shutdown(id).await,
+            None => {
+                let environment = &self.shared.tasks.environment;
+                if let Err(error) =
+                    shim::delete(&entry.binary, &entry.bundle, &self.namespace, id, environment).await
+                {
+                    tracing::warn!(id, "{}", error.chain());
+                }
+            }
+        }
+        let bundle = entry.bundle.clone();
+        blocking(move || bundle.remove()).await?;
+        self.shared.tasks.remove(entry);
+        Ok(exit)
     }
 
     async fn set_up(
@@ -86,7 +187,6 @@ impl Bound {
         let shim = Arc::new(Shim::connect(&bootstrap)?);
         *lock(&entry.shim) = Some(shim.clone());
         let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        tracing::info!(target: "gantry::trace", layer = "supervisor", took_us, "shim started id={}", entry.id);
         let stdio = &request.stdio;
         let message = m::CreateTaskRequest {
             id: entry.id.clone(),
@@ -115,6 +215,14 @@ impl Bound {
                 format!("failed to create shim task: {}", error.message()),
             )
         })?;
+        if tracing::enabled!(target: "gantry::trace", tracing::Level::INFO) {
+            let request = m::ConnectRequest { id: entry.id.clone() };
+            let connected: Result<m::ConnectResponse> = shim.call("Connect", &request, QUICK).await;
+            let pid = connected.map_or(0, |answer| answer.shim_pid);
+            tracing::info!(
+                target: "gantry::trace", layer = "supervisor", took_us, "shim started pid={pid} id={}", entry.id
+            );
+        }
         Ok(answer.pid)
     }
 
@@ -124,21 +232,7 @@ impl Bound {
         if let Some(shim) = &shim {
             shim.shutdown_now(&entry.id).await;
         }
-        if entry.bundle.bootstrap().is_some() && shim.is_none() {
-            let environment = &self.shared.tasks.environment;
-            let _ = shim::delete(
-                &entry.binary,
-                &entry.bundle,
-                &self.namespace,
-                &entry.id,
-                environment,
-            )
-            .await;
-        }
-        self.shared.tasks.remove(entry);
-        if let Err(error) = entry.bundle.remove() {
-            tracing::warn!(id = entry.id, "{}", error.chain());
-        }
+        self.shared.tasks.discard(entry).await;
     }
 
     fn process(&self, entry: &Entry, exec_id: &str, state: m::StateResponse) -> Process {
@@ -198,45 +292,8 @@ impl Bound {
 #[async_trait]
 impl Api for Bound {
     async fn create(&self, request: CreateTask) -> Result<u32> {
-        let (namespace, id) = (self.namespace.clone(), request.container_id.clone());
-        let key = (namespace.clone(), id.clone());
-        let container = self
-            .shared
-            .db
-            .call(move |tx| containers::get(tx, &key.0, &key.1))
-            .await?;
-        let spec = container
-            .spec
-            .ok_or_else(|| Error::invalid(format!("container {id} has no spec: invalid argument")))?;
-        let binary = shim::resolve(&container.runtime.name)?;
-        let bundle = Bundle::new(&self.shared.tasks.state, &namespace, &id);
-        let entry = Entry::new(&namespace, &id, bundle, binary);
-        {
-            let mut entries = lock(&self.shared.tasks.entries);
-            if entries.contains_key(&(namespace.clone(), id.clone())) {
-                return Err(Error::already_exists(format!("task {id}: already exists")));
-            }
-            entries.insert((namespace, id), entry.clone());
-        }
-        let made = self
-            .set_up(
-                &entry,
-                &request,
-                &spec.value,
-                &container.runtime.name,
-                container.runtime.options,
-            )
-            .await;
-        match made {
-            Ok(pid) => {
-                self.shared.tasks.watch(entry);
-                Ok(pid)
-            }
-            Err(error) => {
-                self.undo(&entry).await;
-                Err(error)
-            }
-        }
+        let bound = self.clone();
+        to_the_end(async move { bound.make(request).await }).await
     }
 
     async fn start(&self, id: &str, exec_id: &str) -> Result<u32> {
@@ -245,45 +302,8 @@ impl Api for Bound {
     }
 
     async fn delete(&self, id: &str) -> Result<Exit> {
-        let entry = self.entry(id)?;
-        let shim = entry.shim();
-        let exit = match &shim {
-            Some(shim) => {
-                let deleted: Result<m::DeleteResponse> = shim.call("Delete", &named(id, ""), RUNTIME).await;
-                match deleted {
-                    Ok(answer) => Exit {
-                        pid: answer.pid,
-                        exit_status: answer.exit_status,
-                        exited_at: time(answer.exited_at),
-                    },
-                    // The shim has ended just now, or was told before.
-                    Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Unavailable) => entry
-                        .exit()
-                        .or_else(|| entry.bundle.exit_record())
-                        .unwrap_or_default(),
-                    Err(error) => return Err(error),
-                }
-            }
-            None => entry
-                .exit()
-                .or_else(|| entry.bundle.exit_record())
-                .unwrap_or_default(),
-        };
-        self.shared.tasks.remove(&entry);
-        *lock(&entry.shim) = None;
-        match shim {
-            Some(shim) => shim.shutdown(id).await,
-            None => {
-                let environment = &self.shared.tasks.environment;
-                if let Err(error) =
-                    shim::delete(&entry.binary, &entry.bundle, &self.namespace, id, environment).await
-                {
-                    tracing::warn!(id, "{}", error.chain());
-                }
-            }
-        }
-        entry.bundle.remove()?;
-        Ok(exit)
+        let (bound, entry) = (self.clone(), self.entry(id)?);
+        to_the_end(async move { bound.unmake(&entry).await }).await
     }
 
     async fn delete_process(&self, id: &str, exec_id: &str) -> Result<Exit> {

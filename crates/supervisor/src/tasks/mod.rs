@@ -6,7 +6,7 @@ mod calls;
 mod recovery;
 pub(crate) mod shim;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,6 +24,9 @@ use crate::events::Exchange;
 use bundle::Bundle;
 use shim::{Environment, Shim};
 
+/// How many ends are remembered for each task: those that a shim may tell twice, of a container with many execs.
+const TOLD: usize = 128;
+
 /// One task.
 pub(crate) struct Entry {
     namespace: String,
@@ -35,7 +38,7 @@ pub(crate) struct Entry {
     /// How the first process ended, once it has.
     exit: watch::Sender<Option<Exit>>,
     /// Ends that were told: exec, pid, time. Shims tell at least once; we tell once.
-    told: Mutex<HashSet<(String, u32, Time)>>,
+    told: Mutex<VecDeque<(String, u32, Time)>>,
 }
 
 /// All of them.
@@ -66,7 +69,7 @@ impl Entry {
             binary,
             shim: Mutex::new(None),
             exit: watch::Sender::new(None),
-            told: Mutex::new(HashSet::new()),
+            told: Mutex::new(VecDeque::new()),
         })
     }
 
@@ -90,7 +93,16 @@ impl Entry {
 
     /// Whether an end is told for the first time.
     fn first(&self, exec_id: &str, pid: u32, at: Time) -> bool {
-        lock(&self.told).insert((exec_id.to_owned(), pid, at))
+        let mut told = lock(&self.told);
+        let end = (exec_id.to_owned(), pid, at);
+        if told.contains(&end) {
+            return false;
+        }
+        if told.len() == TOLD {
+            told.pop_front();
+        }
+        told.push_back(end);
+        true
     }
 }
 
@@ -152,9 +164,8 @@ impl Tasks {
     /// Tells an end that nobody could hear when it happened, now and to those who come later.
     fn tell_found(&self, entry: &Entry, exit: Exit) {
         entry.set_exit(exit);
-        if !entry.first("", exit.pid, exit.exited_at) {
-            return;
-        }
+        // Its shim may have told it already, to nobody: who comes later is told all the same.
+        let first = entry.first("", exit.pid, exit.exited_at);
         let event = wire::TaskExit {
             container_id: entry.id.clone(),
             id: entry.id.clone(),
@@ -168,7 +179,10 @@ impl Tasks {
             topic: "/tasks/exit".to_owned(),
             event: Some(event.to_any()),
         };
-        self.events.found(&entry.id, envelope);
+        self.events.found(&entry.id, envelope.clone());
+        if first {
+            self.events.send(envelope);
+        }
     }
 
     /// Waits for the end of a task's first process, and for that of its shim, for as long as both take.

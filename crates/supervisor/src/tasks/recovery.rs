@@ -1,21 +1,43 @@
 //! What a start does with the bundles it finds: living shims are connected to again, ends that nobody heard of are told, what was
-//! half-made is taken away.
+//! half-made is taken away. Nothing is taken from a container but when it is certain that its shim is gone, or that it was never
+//! made: who does not answer in time may do so later.
+//!
+//! ```text
+//! bootstrap.json   shim                  record of the container   what is done
+//! none             –                     –                         never made: its processes are ended, all is removed
+//! there            gone                  there                     exit.json, or the shim's `delete`, says how it ended
+//! there            gone, or there        none                      nobody asks for it: ended and removed
+//! there            answers: no task      there                     the create was cut off: ended and removed
+//! there            answers: stopped      there                     told as found, kept until it is deleted
+//! there            answers               there                     kept
+//! there            does not answer       there                     kept, and asked again and again
+//! ```
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use gantry_supervisor_core::task::Exit;
+use gantry_supervisor_core::{Error, Kind};
 
-use super::bundle::Bundle;
+use super::bundle::{Bootstrap, Bundle};
 use super::calls::STOPPED;
 use super::shim::{self, Shim};
 use super::{Entry, Tasks, lock, time};
 use crate::metadata::containers;
 use crate::metadata::db::Db;
+use crate::supervisor::blocking;
+
+/// How many bundles are looked at at once.
+const AT_ONCE: usize = 64;
+
+/// The time between two attempts to reach a shim that is there and accepts nobody.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Tasks {
-    /// Goes through all bundles, all at once.
+    /// Goes through all bundles.
     pub(crate) async fn recover(self: &Arc<Self>, db: &Db) {
         let top = self.state.join("shim");
         let mut found = Vec::new();
@@ -24,91 +46,140 @@ impl Tasks {
                 found.push((namespace.clone(), id));
             }
         }
-        join_all(
-            found
-                .into_iter()
-                .map(|(namespace, id)| self.recover_one(db, namespace, id)),
-        )
-        .await;
+        let sockets: HashSet<PathBuf> = stream::iter(found)
+            .map(|(namespace, id)| self.recover_one(db, namespace, id))
+            .buffer_unordered(AT_ONCE)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        self.sweep(&sockets);
     }
 
-    async fn recover_one(self: &Arc<Self>, db: &Db, namespace: String, id: String) {
+    /// Returns the socket of the shim when it is kept.
+    async fn recover_one(self: &Arc<Self>, db: &Db, namespace: String, id: String) -> Option<PathBuf> {
         let bundle = Bundle::new(&self.state, &namespace, &id);
         let binary = bundle.shim_binary().unwrap_or_default();
         let entry = Entry::new(&namespace, &id, bundle, binary);
         let key = (namespace.clone(), id.clone());
-        let known = db
-            .call(move |tx| containers::get(tx, &key.0, &key.1))
-            .await
-            .is_ok();
-        let connected = entry
-            .bundle
-            .bootstrap()
-            .and_then(|bootstrap| Shim::connect(&bootstrap).ok());
+        let known = match db.call(move |tx| containers::get(tx, &key.0, &key.1)).await {
+            Ok(_) => true,
+            Err(error) if error.kind() == Kind::NotFound => false,
+            Err(error) => {
+                tracing::warn!(namespace, id, "{}", error.chain());
+                true
+            }
+        };
+        let Some(bootstrap) = entry.bundle.bootstrap() else {
+            // Create is only asked of a shim whose address was kept: there is no container.
+            tracing::info!(namespace, id, "undoing a task that was not made");
+            self.discard(&entry).await;
+            return None;
+        };
+        let connected = Shim::connect(&bootstrap);
+        if !known {
+            tracing::info!(namespace, id, "removing the task of a container that is gone");
+            if let Ok(shim) = connected {
+                shim.shutdown_now(&id).await;
+            }
+            self.discard(&entry).await;
+            return None;
+        }
+        lock(&self.entries).insert((namespace, id), entry.clone());
+        let socket = bootstrap.socket().to_owned();
         match connected {
-            Some(shim) if known => {
-                let shim = Arc::new(shim);
-                *lock(&entry.shim) = Some(shim.clone());
-                lock(&self.entries).insert((namespace, id.clone()), entry.clone());
-                match shim.state(&id, "").await {
-                    // It waits to be deleted; who would have deleted it may not know.
-                    Ok(state) if state.status == STOPPED => {
-                        let exited_at = time(state.exited_at);
-                        self.tell_found(
-                            &entry,
-                            Exit {
-                                pid: state.pid,
-                                exit_status: state.exit_status,
-                                exited_at,
-                            },
-                        );
-                    }
-                    Ok(_) => {}
-                    // A create that was cut off before the container was made.
-                    Err(error) => {
-                        tracing::warn!(
-                            namespace = entry.namespace,
-                            id,
-                            "undoing a task that was not made: {}",
-                            error.chain()
-                        );
-                        *lock(&entry.shim) = None;
-                        shim.shutdown_now(&id).await;
-                        self.discard(&entry).await;
-                        return;
-                    }
-                }
-                self.watch(entry);
+            Ok(shim) => return self.found_shim(entry, Arc::new(shim)).await.then_some(socket),
+            Err(error) if error.kind() == Kind::Unavailable => self.bury(&entry).await,
+            Err(error) => {
+                tracing::warn!(namespace = entry.namespace, id = entry.id, "{}", error.chain());
+                tokio::spawn(self.clone().reach(entry, bootstrap));
             }
-            None if known && entry.bundle.bootstrap().is_some() => {
-                lock(&self.entries).insert((namespace, id), entry.clone());
-                self.bury(&entry).await;
+        }
+        Some(socket)
+    }
+
+    /// Takes a living shim up again. Returns whether its task is kept.
+    async fn found_shim(self: &Arc<Self>, entry: Arc<Entry>, shim: Arc<Shim>) -> bool {
+        *lock(&entry.shim) = Some(shim.clone());
+        match shim.state(&entry.id, "").await {
+            // It waits to be deleted; who would have deleted it may not know.
+            Ok(state) if state.status == STOPPED => {
+                let exit = Exit {
+                    pid: state.pid,
+                    exit_status: state.exit_status,
+                    exited_at: time(state.exited_at),
+                };
+                self.tell_found(&entry, exit);
             }
-            connected => {
-                if let Some(shim) = connected {
-                    shim.shutdown_now(&id).await;
-                }
+            Ok(_) => {}
+            Err(error) if error.kind() == Kind::NotFound => {
+                tracing::info!(
+                    namespace = entry.namespace,
+                    id = entry.id,
+                    "undoing a task that was not made: {}",
+                    error.chain()
+                );
+                *lock(&entry.shim) = None;
+                shim.shutdown_now(&entry.id).await;
                 self.discard(&entry).await;
+                return false;
+            }
+            Err(error) => {
+                tracing::warn!(namespace = entry.namespace, id = entry.id, "{}", error.chain());
+            }
+        }
+        self.watch(entry);
+        true
+    }
+
+    /// Tries until the shim can be connected to, is gone, or the task was deleted.
+    async fn reach(self: Arc<Self>, entry: Arc<Entry>, bootstrap: Bootstrap) {
+        while self.has(&entry.namespace, &entry.id) {
+            tokio::time::sleep(AGAIN).await;
+            match Shim::connect(&bootstrap) {
+                Ok(shim) => {
+                    self.found_shim(entry, Arc::new(shim)).await;
+                    return;
+                }
+                Err(error) if error.kind() == Kind::Unavailable => return self.bury(&entry).await,
+                Err(_) => {}
             }
         }
     }
 
-    /// Takes away what is left of a task that nobody asks for.
-    async fn discard(&self, entry: &Arc<Entry>) {
-        if let Err(error) = shim::delete(
-            &entry.binary,
-            &entry.bundle,
-            &entry.namespace,
-            &entry.id,
-            &self.environment,
-        )
-        .await
+    /// Takes away what is left of a task that nobody asks for. Its processes are ended first: a runtime that is still making
+    /// the container would go on after the `delete`, and what it makes would stay.
+    pub(super) async fn discard(&self, entry: &Arc<Entry>) {
+        let warn =
+            |error: Error| tracing::warn!(namespace = entry.namespace, id = entry.id, "{}", error.chain());
+        let bundle = entry.bundle.clone();
+        let ended = blocking(move || {
+            bundle.end_processes();
+            Ok::<_, Error>(())
+        });
+        if let Err(error) = ended.await {
+            warn(error);
+        }
+        let (binary, environment) = (&entry.binary, &self.environment);
+        if let Err(error) =
+            shim::delete(binary, &entry.bundle, &entry.namespace, &entry.id, environment).await
         {
             tracing::debug!(namespace = entry.namespace, id = entry.id, "{}", error.chain());
         }
+        let bundle = entry.bundle.clone();
+        if let Err(error) = blocking(move || bundle.remove()).await {
+            warn(error);
+        }
         self.remove(entry);
-        if let Err(error) = entry.bundle.remove() {
-            tracing::warn!(namespace = entry.namespace, id = entry.id, "{}", error.chain());
+    }
+
+    /// Removes sockets that no shim we know of listens on, and nobody else.
+    fn sweep(&self, kept: &HashSet<PathBuf>) {
+        let folder = &self.environment.sockets;
+        for path in names(folder).into_iter().map(|name| folder.join(name)) {
+            let refused = |error: std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+            if !kept.contains(&path) && gantry_sys::socket::connect_now(&path).is_err_and(refused) {
+                let _ = std::fs::remove_file(&path);
+            }
         }
     }
 }

@@ -16,6 +16,8 @@ use gantry_shim_api::messages as m;
 
 /// For what the shim answers from memory.
 pub(crate) const QUICK: Duration = Duration::from_secs(10);
+/// For where a process stands: lists ask every shim, and one that hangs must not hold them up.
+pub(crate) const STATE: Duration = Duration::from_secs(2);
 /// For what runs the runtime.
 pub(crate) const RUNTIME: Duration = Duration::from_secs(60);
 /// For a create: mounts, hooks, a slow disk.
@@ -236,9 +238,7 @@ pub(crate) async fn delete(
 
 /// Connects to a unix socket whose path may be of any length.
 pub(crate) fn connect_unix(path: &Path) -> std::io::Result<UnixStream> {
-    let stream = gantry_sys::socket::connect(path)?;
-    stream.set_nonblocking(true)?;
-    UnixStream::from_std(stream)
+    UnixStream::from_std(gantry_sys::socket::connect_now(path)?)
 }
 
 /// A typed blob as the shim's messages have it.
@@ -256,7 +256,7 @@ pub(crate) struct Shim {
 }
 
 impl Shim {
-    /// Connects. `Unavailable` when nobody serves there: the shim is gone.
+    /// Connects, or fails at once. `Unavailable` when nobody serves there: the shim is gone.
     pub(crate) fn connect(bootstrap: &Bootstrap) -> Result<Self> {
         let path = bootstrap.socket();
         let stream = connect_unix(path).map_err(|source| {
@@ -309,7 +309,7 @@ impl Shim {
             id: id.to_owned(),
             exec_id: exec_id.to_owned(),
         };
-        self.call("State", &request, QUICK).await
+        self.call("State", &request, STATE).await
     }
 
     /// Waits until the connection is lost.

@@ -77,11 +77,9 @@ pub(crate) async fn run(context: &Context, args: Exec) -> Outcome<i32> {
         Ended::Detached => Ok(0),
         Ended::Output => {
             let exec = client.exec_inspect(&id).await?;
-            Ok(exec
-                .exit_code
-                .and_then(|code| i32::try_from(code).ok())
-                .unwrap_or(-1)
-                & 0xff)
+            // A process without an exit code never ran.
+            let code = exec.exit_code.and_then(|code| i32::try_from(code).ok());
+            Ok(code.unwrap_or(126) & 0xff)
         }
     }
 }

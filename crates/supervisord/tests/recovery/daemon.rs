@@ -1,0 +1,198 @@
+//! The real `gantry-supervisor` in a place of its own, and containers of busybox in it.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_shim_api::messages::RuncOptions;
+use gantry_supervisor_api::client;
+use gantry_supervisor_core::container::{Container, Runtime};
+use gantry_supervisor_core::task::{CreateTask, Tasks};
+use gantry_supervisor_core::{
+    Any, GANTRY_RUNTIME, RUNC_OPTIONS_TYPE, RUNTIME_SPEC_TYPE, Services, Supervisor,
+};
+use gantry_testkit::bundle::Bundle;
+use gantry_testkit::cmd::binaries;
+use gantry_testkit::place::Place;
+use prost::Message;
+
+/// Debian's shim on Debian's runc, and ours on our runtime.
+pub(crate) const RUNTIMES: [&str; 2] = ["io.containerd.runc.v2", GANTRY_RUNTIME];
+
+/// One that runs, or did.
+pub(crate) struct Daemon {
+    child: Option<Child>,
+    supervisor: Arc<dyn Supervisor>,
+    /// Last: it is looked through when all else is gone.
+    pub(crate) place: Place,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Daemon {
+    pub(crate) async fn start() -> Self {
+        let place = Place::new();
+        let supervisor = client::connect(place.join("state/supervisor.sock")).unwrap();
+        let mut daemon = Self {
+            child: None,
+            supervisor,
+            place,
+        };
+        daemon.start_again().await;
+        daemon
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gantry-supervisor"));
+        command
+            .arg("--root")
+            .arg(self.place.join("root"))
+            .arg("--state")
+            .arg(self.place.join("state"));
+        let path = std::env::var("PATH").unwrap_or_default();
+        command
+            .env("PATH", format!("{}:{path}", binaries().display()))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts one on what the last has left, and waits until it answers.
+    pub(crate) async fn start_again(&mut self) {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.place.join("log"))
+            .unwrap();
+        self.child = Some(self.command().stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        for _ in 0..3000 {
+            if self.supervisor.version().await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("the supervisor does not answer\n{}", self.log());
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            gantry_sys::process::kill(child.id().cast_signed(), 15).unwrap();
+            assert!(child.wait().unwrap().success(), "{}", self.log());
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.place.join("log")).unwrap_or_default()
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.place.join("state/supervisor.sock")
+    }
+
+    pub(crate) fn name(&self, part: &str) -> String {
+        self.place.name(part)
+    }
+
+    pub(crate) fn services(&self) -> Services {
+        self.supervisor.namespace("test").unwrap()
+    }
+
+    pub(crate) fn tasks(&self) -> Arc<dyn Tasks> {
+        self.services().tasks
+    }
+
+    /// Over a connection of their own.
+    pub(crate) fn other_tasks(&self) -> Arc<dyn Tasks> {
+        let other = client::connect(self.socket()).unwrap();
+        other.namespace("test").unwrap().tasks
+    }
+
+    /// Records a container that runs a script.
+    pub(crate) async fn record(&self, runtime: &str, id: &str, script: &str) {
+        let cgroup = format!("{}/{id}", self.place.cgroup());
+        let bundle = Bundle::new(&self.place.join(id), &cgroup, &["sh", "-c", script]);
+        bundle.change(|config| config["root"]["path"] = bundle.rootfs().to_string_lossy().into());
+        let options = RuncOptions {
+            root: self.place.join("runtime").to_string_lossy().into_owned(),
+            ..RuncOptions::default()
+        };
+        let container = Container {
+            id: id.to_owned(),
+            runtime: Runtime {
+                name: runtime.to_owned(),
+                options: Some(Any {
+                    type_url: RUNC_OPTIONS_TYPE.to_owned(),
+                    value: options.encode_to_vec(),
+                }),
+            },
+            spec: Some(Any {
+                type_url: RUNTIME_SPEC_TYPE.to_owned(),
+                value: serde_json::to_vec(&bundle.config()).unwrap(),
+            }),
+            ..Container::default()
+        };
+        self.services().containers.create(container).await.unwrap();
+    }
+
+    pub(crate) fn request(&self, id: &str) -> CreateTask {
+        CreateTask {
+            container_id: id.to_owned(),
+            ..CreateTask::default()
+        }
+    }
+
+    /// Makes and starts the task of a recorded container.
+    pub(crate) async fn launch(&self, id: &str) -> u32 {
+        let tasks = self.tasks();
+        let created = tasks.create(self.request(id)).await;
+        let pid = created.unwrap_or_else(|error| panic!("{}\n{}", error.chain(), self.log()));
+        assert_eq!(tasks.start(id, "").await.unwrap(), pid);
+        pid
+    }
+
+    pub(crate) async fn run(&self, runtime: &str, id: &str, script: &str) -> u32 {
+        self.record(runtime, id, script).await;
+        self.launch(id).await
+    }
+
+    /// Sends the shim of a container a signal: the process that was given its id and works in its bundle.
+    pub(crate) fn signal_shim(&self, id: &str, signal: i32) {
+        let bundle = self.place.join("state/shim/test").join(id);
+        let mut found = 0;
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let works_there = std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == bundle);
+            if works_there && let Ok(pid) = entry.file_name().to_string_lossy().parse() {
+                gantry_sys::process::kill(pid, signal).unwrap();
+                found += 1;
+            }
+        }
+        assert_eq!(found, 1, "shims of {id}");
+    }
+
+    /// Nothing of any container is left on disk. What is left in the kernel the place looks for.
+    #[track_caller]
+    pub(crate) fn check_nothing_left(&self) {
+        for folder in ["state/shim/test", "state/s"] {
+            let left: Vec<_> = std::fs::read_dir(self.place.join(folder))
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path())
+                .collect();
+            assert!(left.is_empty(), "{left:?}\n{}", self.log());
+        }
+    }
+}
