@@ -25,8 +25,8 @@ pub(crate) struct Container {
     pub(crate) mounts: Vec<MountPoint>,
     /// The digest of the image's target.
     pub(crate) image_id: String,
-    /// The top of the image's layers.
-    pub(crate) chain_id: String,
+    /// The snapshot that its own stands on: the image's layers with the init layer.
+    pub(crate) parent: String,
     pub(crate) platform: String,
     pub(crate) state: State,
 }
@@ -105,7 +105,7 @@ impl Container {
             host,
             mounts,
             image_id: image.id.clone(),
-            chain_id: image.chain_id.clone(),
+            parent: String::new(),
             platform: "linux".to_owned(),
             state: State::default(),
         }

@@ -35,20 +35,36 @@ fn os_name() -> String {
 impl Engine {
     /// The part of `/version` that the engine knows: its components' versions. The daemon adds its own.
     pub async fn version(&self) -> Result<Version> {
-        let component = |name: &str, version: &str| ComponentVersion {
+        let component = |name: &str, details: &[(&str, &str)]| ComponentVersion {
             name: name.to_owned(),
-            version: version.to_owned(),
-            details: [("GitCommit".to_owned(), String::new())].into(),
+            version: self.config.version.clone(),
+            details: details
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
         };
+        let kernel = read("/proc/sys/kernel/osrelease");
+        let own = [
+            ("ApiVersion", gantry_api_types::API_VERSION),
+            ("Arch", architecture()),
+            ("BuildTime", ""),
+            ("Experimental", "false"),
+            ("GitCommit", ""),
+            ("GoVersion", ""),
+            ("KernelVersion", &kernel),
+            ("MinAPIVersion", gantry_api_types::MIN_API_VERSION),
+            ("Os", "linux"),
+        ];
+        let commit = [("GitCommit", "")];
         Ok(Version {
             components: vec![
-                component("Engine", &self.config.version),
-                component("gantry-supervisor", &self.config.version),
-                component("gantry-runtime", &self.config.version),
+                component("Engine", &own),
+                component("gantry-supervisor", &commit),
+                component("gantry-runtime", &commit),
             ],
             os: "linux".to_owned(),
             arch: architecture().to_owned(),
-            kernel_version: read("/proc/sys/kernel/osrelease"),
+            kernel_version: kernel.clone(),
             ..Version::default()
         })
     }

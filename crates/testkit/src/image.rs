@@ -1,6 +1,7 @@
 //! Images built from scratch: layers with any entry a tar may have, in any compression, for any platform; as an OCI layout,
 //! or as the archive that `docker load` takes.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -41,6 +42,8 @@ pub struct Layer {
     pub mtime: u64,
     /// The owner and group of every entry from now on.
     pub owner: (u64, u64),
+    /// The modes of the files there are, for links to them.
+    modes: HashMap<String, u32>,
 }
 
 impl Default for Layer {
@@ -56,6 +59,7 @@ impl Layer {
             tar: tar::Builder::new(Vec::new()),
             mtime: 1_700_000_000,
             owner: (0, 0),
+            modes: HashMap::new(),
         }
     }
 
@@ -88,6 +92,7 @@ impl Layer {
 
     /// A file.
     pub fn file(&mut self, path: &str, mode: u32, data: &[u8]) -> &mut Self {
+        self.modes.insert(path.to_owned(), mode);
         self.entry(path, EntryType::Regular, mode, data)
     }
 
@@ -115,12 +120,13 @@ impl Layer {
 
     /// A symbolic link. The target may be anything.
     pub fn symlink(&mut self, path: &str, target: &str) -> &mut Self {
-        self.link(path, target, EntryType::Symlink)
+        self.link(path, target, EntryType::Symlink, 0o777)
     }
 
-    /// A hard link to an entry.
+    /// A hard link to an entry. It has that one's mode, as tar writes it: Docker sets it once more, umoci does not.
     pub fn hard_link(&mut self, path: &str, target: &str) -> &mut Self {
-        self.link(path, target, EntryType::Link)
+        let mode = self.modes.get(target).copied().unwrap_or(0o644);
+        self.link(path, target, EntryType::Link, mode)
     }
 
     /// A character device, a block device or (0, 0 and `EntryType::Fifo`) a FIFO.
@@ -151,8 +157,8 @@ impl Layer {
         self.append(header, path, data)
     }
 
-    fn link(&mut self, path: &str, target: &str, kind: EntryType) -> &mut Self {
-        let mut header = self.header(kind, 0o777, 0);
+    fn link(&mut self, path: &str, target: &str, kind: EntryType, mode: u32) -> &mut Self {
+        let mut header = self.header(kind, mode, 0);
         match header.as_gnu_mut() {
             Some(gnu) if target.len() < gnu.linkname.len() => {
                 gnu.linkname[..target.len()].copy_from_slice(target.as_bytes())

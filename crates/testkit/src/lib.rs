@@ -3,6 +3,8 @@
 
 pub mod bundle;
 pub mod cmd;
+pub mod debian;
+pub mod dockerd;
 pub mod image;
 pub mod kernel;
 pub mod place;

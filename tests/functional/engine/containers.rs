@@ -35,6 +35,10 @@ fn a_container_is_what_its_flags_say() {
         assert_eq!(say(&[], "echo out; echo $0"), "out\nsh\n", "{cli:?}");
         assert_eq!(say(&["-e", "A=b c"], "echo $A"), "b c\n");
         assert_eq!(
+            say(&[], "ls /.dockerenv; readlink /etc/mtab"),
+            "/.dockerenv\n/proc/mounts\n"
+        );
+        assert_eq!(
             say(&["--env-file", file.to_str().unwrap()], "echo $FROM_FILE $ALSO"),
             "1 two words\n"
         );
@@ -198,6 +202,18 @@ fn exit_codes_are_the_users() {
         assert!(said.stderr.contains("permission denied"), "{said:#?}");
         run(&["--no-such-flag", "busybox"]).code(125);
         run(&["-e", "A=1", "--memory", "1k", "busybox", "true"]).code(125);
+        run(&["-d", "--name", "there", "busybox", "sleep", "1000"]).success();
+        let exec = |args: &[&str]| cli.run(&engine, &[&["exec"], args].concat());
+        exec(&["there", "sh", "-c", "exit 42"]).code(42);
+        exec(&["there", "nope"]).code(127);
+        exec(&["there", "/etc/passwd"]).code(126);
+        let said = exec(&["-u", "nosuch", "there", "true"]).code(126);
+        assert!(
+            said.stdout
+                .contains("unable to find user nosuch: no matching entries in passwd file"),
+            "{said:#?}"
+        );
+        engine.gantry(["rm", "-f", "there"]).success();
     }
     assert_eq!(engine.gantry(["ps", "-aq"]).success().stdout, "");
 }

@@ -1,9 +1,11 @@
 //! What a user of an engine does, through `gantry` and through the real `docker` CLI.
 
 mod containers;
+mod debian;
 mod images;
 mod refusals;
 mod terminals;
+mod tree;
 
 use std::process::Command;
 

@@ -57,7 +57,7 @@ impl Engine {
             mounts,
             &image,
         );
-        self.image_ensure_unpacked(&image).await?;
+        record.parent = self.image_ensure_unpacked(&image).await?;
         self.whole(async move |engine| {
             engine.insert(&mut record, wanted).await?;
             if let Err(error) = engine.furnish(&record).await {
@@ -126,7 +126,7 @@ impl Engine {
         // Last: a container that has it is whole.
         let snapshots = &self.services.snapshots;
         snapshots
-            .prepare("", &record.id, &record.chain_id, Labels::new())
+            .prepare("", &record.id, &record.parent, Labels::new())
             .await
             .map_err(fail::flat)
             .map(drop)

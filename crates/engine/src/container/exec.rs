@@ -10,6 +10,7 @@ use gantry_supervisor_core::task::{AttachStreams, Attachment, ExecTask, Stdio};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::attach::{carry, detach_keys};
+use super::start::judged;
 use super::{Container, Exec};
 use crate::{Engine, Result, fail, names, record, spec};
 
@@ -118,56 +119,18 @@ impl Engine {
         streams: AttachStreams,
         size: Option<[u32; 2]>,
     ) -> Result<Option<Attachment>> {
-        let record = exec.record();
-        let of = container.record();
-        let request = &record.request;
-        let mounts = self
-            .services
-            .snapshots
-            .mounts("", &of.id)
-            .await
-            .map_err(fail::flat)?;
-        let name = if request.user.is_empty() {
-            &of.config.user
-        } else {
-            &request.user
-        };
-        let user = self.user(&of, &mounts, name)?;
-        let process = spec::exec_process(&of, request, &user, size.or(request.console_size))?;
-        let process =
-            serde_json::to_vec(&process).map_err(|e| Error::internal(format!("encode the process: {e}")))?;
-        let output = |wanted: bool| {
-            if wanted {
-                "attach:".to_owned()
-            } else {
-                String::new()
-            }
-        };
-        let stdio = Stdio {
-            stdin: output(request.attach_stdin),
-            stdout: output(request.attach_stdout || request.tty),
-            stderr: output(request.attach_stderr && !request.tty),
-            terminal: request.tty,
-        };
         let claimed = self.change_exec(exec, |record| !std::mem::replace(&mut record.started, true));
+        let record = exec.record();
         if !claimed.await? {
             return Err(Error::failed_precondition(format!(
                 "exec command {} is already running",
                 record.id
             )));
         }
-        let task = ExecTask {
-            container_id: of.id.clone(),
-            exec_id: record.id.clone(),
-            stdio,
-            spec: Any {
-                type_url: PROCESS_TYPE.to_owned(),
-                value: process,
-            },
-        };
+        let of = container.record();
         let tasks = &self.services.tasks;
         let begun = async {
-            tasks.exec(task).await?;
+            tasks.exec(self.exec_task(&record, &of, size).await?).await?;
             let attached = streams != AttachStreams::default();
             let attachment = match attached {
                 true => Some(tasks.attach(&of.id, &record.id, streams).await?),
@@ -185,12 +148,10 @@ impl Engine {
                     true
                 })
                 .await?;
+                let command = record.request.cmd.as_deref().map(|words| words.join(" "));
                 self.tell(
                     &of,
-                    &format!(
-                        "exec_start: {}",
-                        request.cmd.as_deref().map(|w| w.join(" ")).unwrap_or_default()
-                    ),
+                    &format!("exec_start: {}", command.unwrap_or_default()),
                     &[("execID", record.id.clone())],
                 );
                 // It may have ended before it was known to run.
@@ -198,22 +159,62 @@ impl Engine {
                 Ok(attachment)
             }
             Err(error) => {
-                let error = fail::of_task("", error);
-                let message = error.message().to_owned();
-                let code = if message.to_lowercase().contains("permission denied") {
-                    126
-                } else {
-                    127
-                };
+                let (code, error) = judged(fail::of_task("", error), 126);
                 self.change_exec(exec, |record| {
                     record.exit_code = Some(code);
                     true
                 })
                 .await?;
                 let _ = tasks.delete_process(&of.id, &record.id).await;
-                Err(Error::new(error.kind(), message))
+                Err(error)
             }
         }
+    }
+
+    /// What the supervisor is asked for.
+    async fn exec_task(
+        &self,
+        record: &record::Exec,
+        of: &record::Container,
+        size: Option<[u32; 2]>,
+    ) -> Result<ExecTask> {
+        let request = &record.request;
+        let mounts = self
+            .services
+            .snapshots
+            .mounts("", &of.id)
+            .await
+            .map_err(fail::flat)?;
+        let name = if request.user.is_empty() {
+            &of.config.user
+        } else {
+            &request.user
+        };
+        let user = self.user(of, &mounts, name)?;
+        let process = spec::exec_process(of, request, &user, size.or(request.console_size))?;
+        let process =
+            serde_json::to_vec(&process).map_err(|e| Error::internal(format!("encode the process: {e}")))?;
+        let output = |wanted: bool| {
+            if wanted {
+                "attach:".to_owned()
+            } else {
+                String::new()
+            }
+        };
+        Ok(ExecTask {
+            container_id: of.id.clone(),
+            exec_id: record.id.clone(),
+            stdio: Stdio {
+                stdin: output(request.attach_stdin),
+                stdout: output(request.attach_stdout || request.tty),
+                stderr: output(request.attach_stderr && !request.tty),
+                terminal: request.tty,
+            },
+            spec: Any {
+                type_url: PROCESS_TYPE.to_owned(),
+                value: process,
+            },
+        })
     }
 
     /// Sets the size of an exec's terminal.

@@ -70,7 +70,7 @@ impl Engine {
                 // Those who wait to be attached hear that nothing comes.
                 lock(&container.waiting).clear();
                 self.clear_task(&record.id).await;
-                let (code, error) = judged(error);
+                let (code, error) = judged(error, 128);
                 let message = error.message().to_owned();
                 let record = self
                     .change(container, move |record| {
@@ -281,12 +281,12 @@ impl Engine {
     }
 }
 
-/// Docker's code for a start that failed, and its error.
-fn judged(error: Error) -> (i64, Error) {
+/// Docker's code for a start that failed, and its error; `otherwise` where the error says nothing of the program.
+pub(super) fn judged(error: Error, otherwise: i64) -> (i64, Error) {
     let mut message = error.chain();
     let lower = message.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|words| lower.contains(words));
-    let (mut code, mut kind) = (128, error.kind());
+    let (mut code, mut kind) = (otherwise, error.kind());
     if says(&[
         "executable file not found",
         "no such file or directory",

@@ -1,5 +1,6 @@
 //! Images: what a name means, its layers unpacked, its names given and taken. Knows of containers only which images they use.
 
+mod init_layer;
 mod list;
 mod load;
 mod pull;

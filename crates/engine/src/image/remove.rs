@@ -8,6 +8,7 @@ use gantry_oci::Reference;
 use gantry_oci::image::Document;
 use gantry_supervisor_core::image::Image;
 
+use super::init_layer;
 use super::resolve::{familiar, no_such_image};
 use super::unpack::chain_ids;
 use crate::{Engine, Result, fail};
@@ -195,7 +196,10 @@ impl Engine {
                 }
                 Ok(Document::Manifest(manifest)) => {
                     if let Ok(config) = self.config_of(&manifest).await {
-                        parts.chains.push(chain_ids(&config.rootfs.diff_ids));
+                        let mut chain = chain_ids(&config.rootfs.diff_ids);
+                        let top = chain.last().map_or("", String::as_str);
+                        chain.push(init_layer::name(top));
+                        parts.chains.push(chain);
                     }
                     parts.blobs.insert(manifest.config.digest.to_string());
                     parts

@@ -5,10 +5,10 @@ use gantry_oci::image::{ImageConfig, Manifest};
 use gantry_oci::{Descriptor, Digest};
 use gantry_supervisor_core::Labels;
 use gantry_supervisor_core::image::Descriptor as CoreDescriptor;
-use gantry_supervisor_core::snapshot::SnapshotKind;
+use gantry_supervisor_core::snapshot::{Mount, SnapshotKind};
 use sha2::{Digest as _, Sha256};
 
-use super::ResolvedImage;
+use super::{ResolvedImage, init_layer};
 use crate::{Engine, Result, fail, names};
 
 /// How the names of snapshots begin that a layer is being unpacked into.
@@ -79,14 +79,7 @@ impl Engine {
         if snapshots.stat("", chain).await.is_ok() {
             return Ok(());
         }
-        let key = format!("{EXTRACT}{} {chain}", &names::new_id()?[..12]);
-        // An image that is unpacked is kept by its name; nothing is collected behind our back.
-        let labels: Labels = [("containerd.io/gc.root".to_owned(), "true".to_owned())].into();
-        let mounts = snapshots
-            .prepare("", &key, parent, labels.clone())
-            .await
-            .map_err(fail::flat)?;
-        let applied = async {
+        self.lay(chain, parent, async |mounts| {
             let applied = self
                 .services
                 .diff
@@ -102,7 +95,29 @@ impl Engine {
                     ),
                 ));
             }
-            match snapshots.commit("", chain, &key, labels).await {
+            Ok(())
+        })
+        .await
+    }
+
+    /// Makes a snapshot on `parent` of what `fill` puts there. What fails is thrown away.
+    async fn lay(
+        &self,
+        name: &str,
+        parent: &str,
+        fill: impl AsyncFnOnce(Vec<Mount>) -> Result<()>,
+    ) -> Result<()> {
+        let snapshots = &self.services.snapshots;
+        let key = format!("{EXTRACT}{} {name}", &names::new_id()?[..12]);
+        // An image that is unpacked is kept by its name; nothing is collected behind our back.
+        let labels: Labels = [("containerd.io/gc.root".to_owned(), "true".to_owned())].into();
+        let mounts = snapshots
+            .prepare("", &key, parent, labels.clone())
+            .await
+            .map_err(fail::flat)?;
+        let filled = async {
+            fill(mounts).await?;
+            match snapshots.commit("", name, &key, labels).await {
                 // Somebody else was as fast.
                 Err(error) if error.kind() == Kind::AlreadyExists => {
                     let _ = snapshots.remove("", &key).await;
@@ -111,7 +126,7 @@ impl Engine {
                 other => other.map_err(fail::flat),
             }
         };
-        let done = applied.await;
+        let done = filled.await;
         if done.is_err()
             && let Err(error) = snapshots.remove("", &key).await
         {
@@ -138,20 +153,26 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes all of an image's layers snapshots.
-    pub(crate) async fn image_ensure_unpacked(&self, image: &ResolvedImage) -> Result<()> {
-        if image.chain_id.is_empty() || self.services.snapshots.stat("", &image.chain_id).await.is_ok() {
-            return Ok(());
+    /// Makes all of an image's layers snapshots, and the init layer on top. Returns its name: containers stand on that.
+    pub(crate) async fn image_ensure_unpacked(&self, image: &ResolvedImage) -> Result<String> {
+        let init = init_layer::name(&image.chain_id);
+        if self.services.snapshots.stat("", &init).await.is_ok() {
+            return Ok(init);
         }
-        let Some(manifest) = &image.manifest else {
-            return Ok(());
-        };
         let mut parent = String::new();
-        for (layer, diff_id, chain) in layers(manifest, &image.config)? {
-            self.unpack_layer(&layer, &diff_id, &chain, &parent).await?;
-            parent = chain;
+        if let Some(manifest) = &image.manifest {
+            for (layer, diff_id, chain) in layers(manifest, &image.config)? {
+                self.unpack_layer(&layer, &diff_id, &chain, &parent).await?;
+                parent = chain;
+            }
         }
-        Ok(())
+        self.lay(&init, &image.chain_id, async |mounts| {
+            init_layer::write(&crate::user::layers(&mounts)).map_err(|error| {
+                Error::internal(format!("write the init layer of {}: {error}", image.chain_id))
+            })
+        })
+        .await?;
+        Ok(init)
     }
 }
 
