@@ -1,7 +1,9 @@
 //! Events of a peer.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use futures_util::stream::{BoxStream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use gantry_supervisor_core::event::{Envelope, Events, TimedTaskEvent, wire};
 use gantry_supervisor_core::{Any, Error, Result};
 
@@ -10,17 +12,25 @@ use crate::convert::{any, from_status};
 use crate::proto::containerd::services::events::v1 as api;
 use crate::proto::containerd::services::events::v1::events_client::EventsClient;
 
+/// How long a subscription waits for the peer to say that it hears.
+const ANSWER: Duration = Duration::from_millis(500);
+
 #[async_trait]
 impl Events for Bound {
     async fn subscribe(&self, filters: &[String]) -> Result<BoxStream<'static, Result<Envelope>>> {
         let request = api::SubscribeRequest {
             filters: filters.to_vec(),
         };
-        // The answer's headers come once the peer has subscribed: what happens after this return is seen.
-        let stream = call!(self, EventsClient, subscribe(request))?;
-        Ok(stream
-            .map(|envelope| envelope.map(Envelope::from).map_err(from_status))
-            .boxed())
+        let bound = self.clone();
+        let mut answer = Box::pin(async move { call!(bound, EventsClient, subscribe(request)) });
+        let envelopes = |stream: tonic::Streaming<crate::proto::containerd::types::Envelope>| {
+            stream.map(|envelope| envelope.map(Envelope::from).map_err(from_status))
+        };
+        // Ours answers once it has subscribed: what happens after this return is seen. containerd answers with its first event.
+        Ok(match tokio::time::timeout(ANSWER, &mut answer).await {
+            Ok(stream) => envelopes(stream?).boxed(),
+            Err(_) => stream::once(answer).map_ok(envelopes).try_flatten().boxed(),
+        })
     }
 
     async fn subscribe_tasks(&self) -> Result<BoxStream<'static, Result<TimedTaskEvent>>> {

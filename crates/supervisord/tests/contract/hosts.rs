@@ -49,24 +49,24 @@ fn runtime(place: &Place, name: &str, binary: &str) -> Runtime {
     }
 }
 
+/// The field's and ours.
+fn runtimes(place: &Place) -> Vec<Runtime> {
+    let binary = |name: &str| binaries().join(name).to_string_lossy().into_owned();
+    vec![
+        runtime(place, "io.containerd.runc.v2", ""),
+        runtime(place, &binary("gantry-shim"), &binary("gantry-runtime")),
+    ]
+}
+
 impl Host {
     /// The library itself.
     pub(crate) async fn library() -> Self {
         let place = Place::new();
         let config = Config::new(place.join("root"), place.join("state"));
         let supervisor = config.open().await.unwrap();
-        let shim = binaries().join("gantry-shim");
-        let runtimes = vec![
-            runtime(&place, "io.containerd.runc.v2", ""),
-            runtime(
-                &place,
-                &shim.to_string_lossy(),
-                &binaries().join("gantry-runtime").to_string_lossy(),
-            ),
-        ];
         Self {
             supervisor,
-            runtimes,
+            runtimes: runtimes(&place),
             ours: true,
             containerd: None,
             place,
@@ -103,7 +103,7 @@ impl Host {
         let supervisor = client::connect(place.join("c.sock")).unwrap();
         let host = Self {
             supervisor,
-            runtimes: Vec::new(),
+            runtimes: runtimes(&place),
             ours: false,
             containerd: Some(child),
             place,
