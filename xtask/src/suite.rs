@@ -28,6 +28,7 @@ const PACKAGES: &[&str] = &[
     "runc",
     "skopeo",
     "strace",
+    "time",
     "tini",
     "umoci",
     "util-linux",

@@ -45,20 +45,23 @@ pub(crate) fn compare(ours: &Engine, theirs: &Docker, report: &mut Report) -> Re
     };
     let (gantryd, supervisor) = ours.pids()?;
     let (dockerd, containerd) = theirs.pids()?;
-    report.memory(
+    report.sizes(
         "memory: daemon",
-        ("gantryd", pss(gantryd)?),
-        ("dockerd", pss(dockerd)?),
+        &[("gantryd", pss(gantryd)?), ("dockerd", pss(dockerd)?)],
     );
-    report.memory(
+    report.sizes(
         "memory: supervisor",
-        ("gantry-supervisor", pss(supervisor)?),
-        ("containerd", pss(containerd)?),
+        &[
+            ("gantry-supervisor", pss(supervisor)?),
+            ("containerd", pss(containerd)?),
+        ],
     );
-    report.memory(
+    report.sizes(
         "memory: shim of one idle container",
-        ("gantry-shim", pss(parent(0)?)?),
-        ("containerd-shim-runc-v2", pss(parent(1)?)?),
+        &[
+            ("gantry-shim", pss(parent(0)?)?),
+            ("containerd-shim-runc-v2", pss(parent(1)?)?),
+        ],
     );
     for engine in &engines {
         once(engine.command(&["rm", "-f", "idle"]))?;

@@ -6,6 +6,7 @@ mod measure;
 mod memory;
 mod peer;
 mod report;
+mod runtime;
 mod scratch;
 
 use std::path::Path;
@@ -32,7 +33,11 @@ pub(crate) fn run(runs: usize, only: Option<&str>, json: &Path) -> Result<()> {
 
     let scratch = Scratch::new()?;
     if wanted("runtime") {
-        runtime(&binaries, &scratch, runs, &mut report)?;
+        let docker = Docker::start(&scratch)?;
+        docker.import(&scratch)?;
+        let of_docker = scratch.bundle_of(&docker)?;
+        docker.stop()?;
+        runtime::compare(&binaries, &scratch, &of_docker, runs, &mut report)?;
         cover::sweep()?;
     }
     if wanted("engine") || wanted("memory") {
@@ -60,52 +65,19 @@ pub(crate) fn run(runs: usize, only: Option<&str>, json: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `run` of `true` on the bundle that `runc spec` makes.
-fn runtime(binaries: &Path, scratch: &Scratch, runs: usize, report: &mut Report) -> Result<()> {
-    let bundle = scratch.bundle()?;
-    let contender = |name: &'static str, program: &Path| {
-        let (program, bundle, root) = (
-            program.to_owned(),
-            bundle.clone(),
-            scratch.path(&format!("state-{name}")),
-        );
-        Contender::new(name, move |turn| {
-            let mut command = std::process::Command::new(&program);
-            command
-                .arg("--root")
-                .arg(&root)
-                .arg("run")
-                .arg("--bundle")
-                .arg(&bundle)
-                .arg(format!("b{turn}"));
-            command
-        })
-    };
-    let contenders = [
-        contender("gantry-runtime", &binaries.join("gantry-runtime")),
-        contender("crun", Path::new("crun")),
-        contender("runc", Path::new("runc")),
-    ];
-    report.times(
-        "runtime: run of true",
-        measure::alternate(contenders.into(), runs)?,
-    );
-    Ok(())
-}
-
 /// `run --rm --network none` of `true`, and `exec` of it.
 fn engine(ours: &Engine, theirs: &Docker, runs: usize, report: &mut Report) -> Result<()> {
     let both = |args: &'static [&'static str]| {
         let (gantry, docker) = (peer::template(&ours.gantry()), peer::template(&theirs.docker()));
         vec![
-            Contender::new("gantry", move |_| gantry.command(args)),
-            Contender::new("docker", move |_| docker.command(args)),
+            Contender::new("gantry", move |_| vec![gantry.command(args)]),
+            Contender::new("docker", move |_| vec![docker.command(args)]),
         ]
     };
     let run: &[&str] = &["run", "--rm", "--network", "none", IMAGE, "true"];
     report.times(
         "engine: run --rm of true, no network",
-        measure::alternate(both(run), runs)?,
+        measure::alternate(&both(run), runs)?,
     );
 
     let start: &[&str] = &[
@@ -120,22 +92,22 @@ fn engine(ours: &Engine, theirs: &Docker, runs: usize, report: &mut Report) -> R
         "1000",
     ];
     for command in both(start) {
-        measure::once(command.command(0))?;
+        command.turn(0)?;
     }
     report.times(
         "engine: exec of true",
-        measure::alternate(both(&["exec", "bench", "true"]), runs)?,
+        measure::alternate(&both(&["exec", "bench", "true"]), runs)?,
     );
     report.times(
         "engine: inspect",
-        measure::alternate(both(&["inspect", "bench"]), runs)?,
+        measure::alternate(&both(&["inspect", "bench"]), runs)?,
     );
     report.times(
         "engine: version (a client's round trip)",
-        measure::alternate(both(&["version"]), runs)?,
+        measure::alternate(&both(&["version"]), runs)?,
     );
     for command in both(&["rm", "-f", "bench"]) {
-        measure::once(command.command(0))?;
+        command.turn(0)?;
     }
     Ok(())
 }

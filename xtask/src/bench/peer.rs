@@ -89,6 +89,26 @@ impl Docker {
         Ok(())
     }
 
+    /// What dockerd's shim is given for a container of the image with these flags.
+    pub(crate) fn config(&self, flags: &[String]) -> Result<serde_json::Value> {
+        let name = "configured";
+        let run = ["run", "--detach", "--network=none", "--name", name];
+        let mut command = self.docker();
+        let output = command
+            .args(run)
+            .args(flags)
+            .args([IMAGE, "sleep", "1000"])
+            .output()?;
+        let id = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if !output.status.success() {
+            bail!("docker run: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        let tasks = "exec/containerd/daemon/io.containerd.runtime.v2.task/moby";
+        let config = fs::read(self.dir.join(tasks).join(id).join("config.json"))?;
+        super::measure::once(template(&self.docker()).command(&["rm", "--force", name]))?;
+        Ok(serde_json::from_slice(&config)?)
+    }
+
     /// The process ids of dockerd and of its containerd.
     pub(crate) fn pids(&self) -> Result<(u32, u32)> {
         let containerd = fs::read_to_string(self.dir.join("exec/containerd/containerd.pid"))?;

@@ -51,10 +51,11 @@ impl Report {
         }
     }
 
-    /// Adds a bench of two sizes in bytes.
-    pub(crate) fn memory(&mut self, bench: &str, ours: (&str, u64), theirs: (&str, u64)) {
+    /// Adds a bench of sizes in bytes.
+    pub(crate) fn sizes(&mut self, bench: &str, all: &[(&str, u64)]) {
         let megabytes = |bytes: u64| bytes as f64 / 1e6;
-        for (at, (name, bytes)) in [ours, theirs].into_iter().enumerate() {
+        let ours = all.first().map_or(0, |(_, bytes)| *bytes);
+        for (at, (name, bytes)) in all.iter().copied().enumerate() {
             self.rows.push(Row {
                 bench: bench.to_owned(),
                 name: name.to_owned(),
@@ -63,7 +64,7 @@ impl Report {
                 min: megabytes(bytes),
                 max: megabytes(bytes),
                 cpu: None,
-                ratio: (at > 0).then(|| ours.1 as f64 / bytes as f64),
+                ratio: (at > 0).then(|| ours as f64 / bytes as f64),
                 runs: 1,
             });
         }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::peer::Docker;
 use crate::image;
 
 /// The image of busybox in both engines.
@@ -58,6 +59,67 @@ impl Scratch {
         config["root"]["path"] = json!(self.path("rootfs"));
         fs::write(&path, serde_json::to_vec(&config)?)?;
         Ok(bundle)
+    }
+
+    /// The bundle that dockerd makes of a container with its system-call filter, twenty mounts and limits. What belongs to that
+    /// container alone is taken out: its network, its hooks, its files.
+    pub(crate) fn bundle_of(&self, docker: &Docker) -> Result<PathBuf> {
+        let bound = self.path("bound");
+        fs::create_dir_all(&bound)?;
+        let volumes = (0..10).map(|number| format!("--volume={}:/bound{number}", bound.display()));
+        let limits = [
+            "--memory=64m",
+            "--cpus=1",
+            "--pids-limit=100",
+            "--ulimit=nofile=1000",
+        ];
+        let args: Vec<String> = volumes.chain(limits.map(str::to_owned)).collect();
+        let mut config = docker.config(&args)?;
+        config["process"]["args"] = json!(["true"]);
+        config["root"]["path"] = json!(self.path("rootfs"));
+        config["linux"]["cgroupsPath"] = json!(format!("/gantry-bench-{}", std::process::id()));
+        config["hooks"] = json!({});
+        let empty = self.path("empty");
+        fs::write(&empty, "")?;
+        for mount in config["mounts"]
+            .as_array_mut()
+            .context("the mounts of dockerd's bundle")?
+        {
+            let gone = mount["source"]
+                .as_str()
+                .is_some_and(|source| source.contains("/containers/"));
+            if gone {
+                mount["source"] = json!(empty);
+            }
+        }
+        self.write_bundle("bundle-of-docker", &config)
+    }
+
+    fn write_bundle(&self, name: &str, config: &Value) -> Result<PathBuf> {
+        let bundle = self.path(name);
+        fs::create_dir_all(&bundle)?;
+        fs::write(bundle.join("config.json"), serde_json::to_vec(config)?)?;
+        Ok(bundle)
+    }
+
+    /// A bundle like another, with another command.
+    pub(crate) fn with_args(&self, bundle: &Path, args: &[&str]) -> Result<PathBuf> {
+        let mut config: Value = serde_json::from_slice(&fs::read(bundle.join("config.json"))?)?;
+        config["process"]["args"] = json!(args);
+        self.write_bundle("bundle-with-args", &config)
+    }
+
+    /// The least that a container costs: its namespaces and its program, made by util-linux.
+    pub(crate) fn floor(&self) -> Command {
+        let mut command = Command::new("unshare");
+        command
+            .args([
+                "--fork", "--pid", "--mount", "--uts", "--ipc", "--net", "--cgroup",
+            ])
+            .args(["--propagation", "unchanged"])
+            .arg(self.path("rootfs/bin/busybox"))
+            .arg("true");
+        command
     }
 
     /// The root file system as a tar archive.
