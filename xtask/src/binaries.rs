@@ -44,6 +44,10 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
             "-C",
             "target-feature=+crt-static",
         ]);
+        if profile == Profile::Release {
+            // There is one of them for every container: a fifth smaller is worth the time.
+            one.args(["-C", "lto=fat", "-C", "codegen-units=1"]);
+        }
         run(one)?;
     }
     let folder = folder(profile)?;
