@@ -7,19 +7,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use gantry_cgroups::Manager;
-use gantry_oci::runtime::{ContainerState, Hooks, LinuxIdMapping, State};
+use gantry_oci::runtime::{ContainerState, Hooks, State};
 use gantry_sys::process::{self, Forked, Pid};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::init::{self, Setup};
+use crate::init::{self, Receiver, Setup};
+use crate::log::Log;
 use crate::plan::{self, Namespaces};
 use crate::protocol::{Channel, Message};
 use crate::state::{Claim, FIFO, New, write_atomically};
-use crate::{hooks, seccomp};
+use crate::{birth, hooks, idmap, seccomp, sources};
 
 /// How a container is to be made, beside its bundle.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Options {
     /// Where the process id is written.
     pub pid_file: Option<PathBuf>,
@@ -33,6 +34,12 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// How many descriptors from 3 on the process keeps.
     pub preserve_fds: u32,
+    /// How many of them systemd's socket activation passed to us.
+    pub listen_fds: u32,
+    /// Whether systemd is to manage the cgroup.
+    pub systemd_cgroup: bool,
+    /// Where warnings go.
+    pub log: Log,
 }
 
 /// A container that waits to be started.
@@ -79,23 +86,17 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
         Some(Console::Keep) => Some(gantry_sys::socket::pair()?),
         _ => None,
     };
-    for join in &namespaces.join_before {
-        let path = Path::new(&join.path);
-        gantry_sys::ns::join(gantry_sys::path::open(path, libc_rdonly())?.as_fd(), join.flag)?;
-    }
-    if namespaces.new_time {
-        gantry_sys::ns::unshare(crate::plan::flag(gantry_oci::runtime::LinuxNamespaceType::Time))?;
-        for (clock, offset) in &linux.time_offsets {
-            let line = format!("{clock} {} {}", offset.secs, offset.nanosecs);
-            let path = "/proc/self/timens_offsets";
-            fs::write(path, line).map_err(Error::file("failed to set the time offsets in", path))?;
-        }
-    }
     let (ours, theirs) = Channel::pair()?;
     let hooks = config.spec.hooks.clone().unwrap_or_default();
     let console_end = match (&console, &console_pair) {
-        (Some(Console::Send(socket)), _) => Some(socket.as_fd()),
-        (_, Some((_, end))) => Some(end.as_fd()),
+        (Some(Console::Send(socket)), _) => Some(Receiver {
+            socket: socket.as_fd(),
+            ours: false,
+        }),
+        (_, Some((_, end))) => Some(Receiver {
+            socket: end.as_fd(),
+            ours: true,
+        }),
         _ => None,
     };
     let setup = Setup {
@@ -111,7 +112,8 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
         fifo: fifo.as_fd(),
         options,
     };
-    let (pid, pidfd) = match process::fork(namespaces.clone)? {
+    options.log.debug(|| "nsexec container setup".to_owned());
+    let (pid, pidfd) = match birth::make(&namespaces, &linux)? {
         Forked::Child => {
             drop(ours);
             init::run(&setup, &theirs)
@@ -124,7 +126,7 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
         cgroup: &cgroup,
         done: false,
     };
-    attempt.raise(id, config, &hooks, &namespaces, options, &ours)?;
+    attempt.raise(id, config, &hooks, &namespaces, &ours)?;
     let new = New {
         id,
         pid,
@@ -146,11 +148,6 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
     claim.keep(&new)?;
     attempt.done = true;
     Ok(Created { pid, pidfd, console })
-}
-
-/// `O_RDONLY`.
-const fn libc_rdonly() -> i32 {
-    0
 }
 
 enum Console {
@@ -199,7 +196,6 @@ impl Attempt<'_> {
         config: &Config,
         hooks: &Hooks,
         namespaces: &Namespaces,
-        options: &Options,
         channel: &Channel,
     ) -> Result<()> {
         let linux = config.linux();
@@ -223,15 +219,21 @@ impl Attempt<'_> {
             bundle: config.bundle.display().to_string(),
             annotations: config.spec.annotations.clone(),
         };
+        let mut sources = sources::Opener::new(config, &linux);
         loop {
             match channel.receive()? {
+                Some((Message::Source(at), _)) => {
+                    let copy = sources.open(at, self.pid)?;
+                    channel.send(&Message::Copied, Some(copy.as_fd()))?;
+                }
                 Some((Message::RunHooks, _)) => {
-                    hooks::run("prestart", &hooks.prestart, &state(ContainerState::Creating))?;
-                    hooks::run(
-                        "createRuntime",
-                        &hooks.create_runtime,
-                        &state(ContainerState::Creating),
-                    )?;
+                    let place = hooks::Place {
+                        folder: Some(&config.bundle),
+                        env: &[],
+                    };
+                    let state = state(ContainerState::Creating);
+                    hooks::run("prestart", &hooks.prestart, &state, &place)?;
+                    hooks::run("createRuntime", &hooks.create_runtime, &state, &place)?;
                     channel.send(&Message::HooksDone, None)?;
                 }
                 Some((Message::SeccompListener, Some(listener))) => {
@@ -265,7 +267,6 @@ impl Attempt<'_> {
             let path = format!("/proc/{}/oom_score_adj", self.pid);
             fs::write(&path, score.to_string()).map_err(Error::file("failed to write", path))?;
         }
-        let _ = options;
         Ok(())
     }
 
@@ -275,30 +276,15 @@ impl Attempt<'_> {
         resources.devices.extend(plan::always_allowed());
         self.cgroup.set_devices(&resources)?;
         self.cgroup.set(&resources)?;
-        if namespaces.new_user() {
+        if namespaces.has_user {
             // Otherwise it enters by itself, which is much cheaper.
             self.cgroup.add(self.pid)?;
-            self.map("setgroups", "deny", process::euid() != 0)?;
-            self.map("uid_map", &mapping(&linux.uid_mappings), true)?;
-            self.map("gid_map", &mapping(&linux.gid_mappings), true)?;
+        }
+        if namespaces.new_user() && !namespaces.staged() {
+            idmap::map(self.pid, &linux.uid_mappings, &linux.gid_mappings)?;
         }
         Ok(())
     }
-
-    fn map(&self, file: &str, text: &str, wanted: bool) -> Result<()> {
-        if !wanted {
-            return Ok(());
-        }
-        let path = format!("/proc/{}/{file}", self.pid);
-        fs::write(&path, text).map_err(Error::file("failed to write", path))
-    }
-}
-
-fn mapping(ranges: &[LinuxIdMapping]) -> String {
-    ranges
-        .iter()
-        .map(|range| format!("{} {} {}\n", range.container_id, range.host_id, range.size))
-        .collect()
 }
 
 impl Drop for Attempt<'_> {

@@ -7,16 +7,17 @@ use gantry_oci::runtime::{LinuxNamespaceType, Process};
 use gantry_sys::process::{self, Forked, Pid};
 use gantry_sys::{ns, prctl};
 
-use crate::config::check_process;
+use crate::check::check_process;
 use crate::error::{Error, Result};
 use crate::init;
+use crate::log::Log;
 use crate::plan::{self, Namespaces};
 use crate::protocol::{Channel, Message};
 use crate::seccomp::{self, Filter};
 use crate::state::{Container, Status, write_atomically};
 
 /// How a process is to be added.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Options {
     /// Where the process id is written.
     pub pid_file: Option<PathBuf>,
@@ -30,6 +31,10 @@ pub struct Options {
     pub cgroup: Option<String>,
     /// Adds the process to a frozen container too, where it waits.
     pub ignore_paused: bool,
+    /// Keeps the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// Where warnings go.
+    pub log: Log,
 }
 
 /// A process that runs.
@@ -78,8 +83,14 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         .then(gantry_sys::socket::pair)
         .transpose()?;
     let console_end = match (&console, &pair) {
-        (Some(socket), _) => Some(socket.as_fd()),
-        (None, Some((_, end))) => Some(end.as_fd()),
+        (Some(socket), _) => Some(init::Receiver {
+            socket: socket.as_fd(),
+            ours: false,
+        }),
+        (None, Some((_, end))) => Some(init::Receiver {
+            socket: end.as_fd(),
+            ours: true,
+        }),
         (None, None) => None,
     };
     let flags = joined(container, &linux);
@@ -99,6 +110,8 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         flags,
         process,
         filter: filter.as_ref(),
+        container: container.id(),
+        linux: &linux,
         console: console_end,
         options,
     };
@@ -174,8 +187,10 @@ struct Child<'a> {
     cgroup: &'a gantry_cgroups::Entrance,
     flags: i32,
     process: &'a Process,
+    container: &'a str,
+    linux: &'a gantry_oci::runtime::Linux,
     filter: Option<&'a Filter>,
-    console: Option<BorrowedFd<'a>>,
+    console: Option<init::Receiver<'a>>,
     options: &'a Options,
 }
 
@@ -191,19 +206,48 @@ impl Child<'_> {
         // The container's processes see us from now on: they must not see into us.
         prctl::set_dumpable(false)?;
         channel.expect(&Message::Go)?;
-        crate::init::enter(self.cgroup)?;
+        let log = &self.options.log;
+        log.debug(|| "nsexec container setup".to_owned());
+        let affinity = self.process.exec_cpu_affinity.clone().unwrap_or_default();
+        if !affinity.initial.is_empty() {
+            // Before the cgroup's own set of processors is that of its mask.
+            init::set_affinity(&affinity.initial)?;
+            log.debug(|| {
+                let mask = init::mask(&affinity.initial).unwrap_or_default();
+                format!(
+                    "nsexec[{}]: affinity: {}",
+                    process::pid(),
+                    init::hexadecimal(&mask)
+                )
+            });
+        }
+        init::enter(self.cgroup, affinity.initial.is_empty())?;
+        if !affinity.last.is_empty() {
+            init::set_affinity(&affinity.last)?;
+        }
         ns::join(self.init, self.flags)?;
         std::env::set_current_dir("/").map_err(Error::file("failed to change the directory to", "/"))?;
         if self.flags & plan::flag(LinuxNamespaceType::User) != 0 {
             process::become_user(0, 0, None)?;
         }
         process::setsid()?;
-        if let Some(socket) = self.console {
-            init::send_terminal(socket, self.process.console_size.as_ref(), false)?;
+        if !self.options.no_new_keyring {
+            gantry_sys::keyring::join_session(&format!("_ses.{}", self.container))?;
+        }
+        if let Some(receiver) = self.console {
+            init::send_terminal(receiver, self.process.console_size.as_ref(), false)?;
         }
         init::label(self.process)?;
-        let program = init::prepare(self.process, self.filter, channel, self.options.preserve_fds)?;
+        init::treat(self.process, self.linux)?;
+        let keeping = init::Keeping {
+            preserved: self.options.preserve_fds,
+            listened: 0,
+            descriptors: &[],
+            log,
+        };
+        let program = init::prepare(self.process, self.filter, channel, &keeping)?;
         prctl::set_parent_death_signal(0)?;
+        log.debug(|| "setns_init: about to exec".to_owned());
         Err(program.exec())
     }
 }

@@ -18,11 +18,14 @@ pub struct Namespaces {
     pub clone: u64,
     /// Made by the parent before it: a process enters a time namespace only by being made.
     pub new_time: bool,
+    /// Whether there is one of users, made or joined.
+    pub has_user: bool,
     /// Made by the process once it is in its cgroup.
     pub new_cgroup: bool,
-    /// Joined by the parent before: the same holds for process ids and time.
+    /// Joined before the process is made: what it owns is then owned by them, and those of process ids and time are
+    /// entered in no other way.
     pub join_before: Vec<Join>,
-    /// Joined by the process, that of users first.
+    /// Joined by the process.
     pub join: Vec<Join>,
 }
 
@@ -91,7 +94,17 @@ pub fn systemd_path(path: &str) -> String {
 /// Rules for devices that every container has behind its own: nodes may be made, and those that are always there be used.
 pub fn always_allowed() -> Vec<LinuxDeviceCgroup> {
     const ALL: i64 = -1;
-    let used = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, ALL)];
+    let used = [
+        (1, 3),
+        (1, 5),
+        (1, 7),
+        (1, 8),
+        (1, 9),
+        (5, 0),
+        (5, 2),
+        (136, ALL),
+        (10, 200),
+    ];
     let rule = |typ: &str, major, minor, access: &str| LinuxDeviceCgroup {
         allow: true,
         typ: typ.to_owned(),
@@ -107,10 +120,22 @@ pub fn always_allowed() -> Vec<LinuxDeviceCgroup> {
 impl Namespaces {
     /// Sorts a configuration's namespaces by how they come about.
     pub fn of(linux: &Linux) -> Self {
-        let mut plan = Self::default();
+        let user = linux
+            .namespaces
+            .iter()
+            .any(|one| one.typ == LinuxNamespaceType::User);
+        let mut plan = Self {
+            has_user: user,
+            ..Self::default()
+        };
         for namespace in &linux.namespaces {
             let flag = flag(namespace.typ);
-            let before = matches!(namespace.typ, LinuxNamespaceType::Pid | LinuxNamespaceType::Time);
+            // The stage looks at its own /proc, which it would not find in another's mount namespace.
+            let before = match namespace.typ {
+                LinuxNamespaceType::Pid | LinuxNamespaceType::Time => true,
+                LinuxNamespaceType::Mount => false,
+                _ => user,
+            };
             match (namespace.path.is_empty(), namespace.typ) {
                 (true, LinuxNamespaceType::Cgroup) => plan.new_cgroup = true,
                 (true, LinuxNamespaceType::Time) => plan.new_time = true,
@@ -128,15 +153,17 @@ impl Namespaces {
                 }
             }
         }
-        // What a user namespace owns can be joined only from within it.
-        plan.join
-            .sort_by_key(|join| join.flag != flag(LinuxNamespaceType::User));
         plan
     }
 
     /// Whether the container has a user namespace of its own, made with it.
     pub fn new_user(&self) -> bool {
         self.clone & flag(LinuxNamespaceType::User) as u64 != 0
+    }
+
+    /// Whether it is made by way of a process that enters namespaces before.
+    pub fn staged(&self) -> bool {
+        self.new_time || !self.join_before.is_empty()
     }
 
     /// Whether it has a network namespace of its own, made with it.
@@ -181,8 +208,16 @@ mod tests {
         let plan = Namespaces::of(&linux);
         assert_eq!(plan.clone, 0x0002_0000 | 0x0400_0000);
         assert!(plan.new_cgroup && plan.new_time && plan.has_pid() && !plan.new_user());
-        let paths: Vec<&str> = plan.join.iter().map(|join| join.path.as_str()).collect();
-        assert_eq!(paths, ["/u", "/n"]);
-        assert_eq!(plan.join_before[0].path, "/p");
+        let paths = |joins: &[Join]| joins.iter().map(|join| join.path.clone()).collect::<Vec<_>>();
+        assert_eq!(paths(&plan.join_before), ["/p", "/n", "/u"]);
+        assert!(plan.staged() && plan.join.is_empty());
+        // Without a user namespace the process joins by itself what it can, which costs no second process.
+        let linux: Linux = serde_json::from_str(
+            r#"{"namespaces":[{"type":"network","path":"/n"},{"type":"ipc","path":"/i"},{"type":"pid"},{"type":"mount"}]}"#,
+        )
+        .unwrap();
+        let plan = Namespaces::of(&linux);
+        assert_eq!(paths(&plan.join), ["/n", "/i"]);
+        assert!(!plan.staged());
     }
 }

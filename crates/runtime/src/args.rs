@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
+use gantry_runtime_core::log::Log;
+
 /// The words that are left.
 #[derive(Debug)]
 pub(crate) struct Args(VecDeque<String>);
@@ -57,9 +59,27 @@ impl Args {
         }
     }
 
+    /// Whether help is asked for, by the next word or one of the flags that come first.
+    pub(crate) fn wants_help(&self) -> bool {
+        self.0
+            .iter()
+            .take_while(|word| word.starts_with('-') && *word != "--")
+            .any(|word| matches!(word.as_str(), "-h" | "--help" | "-help" | "--h"))
+    }
+
     /// The next word.
     pub(crate) fn word(&mut self) -> Option<String> {
         self.0.pop_front()
+    }
+
+    /// Whether no word is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the next word is this one.
+    pub(crate) fn next_is(&self, word: &str) -> bool {
+        self.0.front().is_some_and(|next| next == word)
     }
 
     /// All that is left, for people.
@@ -75,7 +95,10 @@ impl Args {
     /// The container's id, which must be there.
     pub(crate) fn id(&mut self, command: &str) -> Result<String, String> {
         self.word().ok_or_else(|| {
-            format!("gantry-runtime: {command:?} requires a minimum of 1 argument: the container's id")
+            format!(
+                "\"{}\" requires a minimum of 1 argument: the container's id",
+                command
+            )
         })
     }
 
@@ -83,7 +106,7 @@ impl Args {
     pub(crate) fn end(&self, command: &str) -> Result<(), String> {
         match self.0.front() {
             None => Ok(()),
-            Some(word) => Err(format!("gantry-runtime: {command:?} takes no argument {word:?}")),
+            Some(word) => Err(format!("{command:?} takes no argument {word:?}")),
         }
     }
 }
@@ -109,10 +132,16 @@ pub(crate) fn unknown(flag: &Flag) -> String {
 pub(crate) struct Global {
     /// Where containers' records are.
     pub(crate) root: PathBuf,
-    /// Where failures are written.
+    /// Whether it was named.
+    pub(crate) root_given: bool,
+    /// Where failures and warnings are written.
     pub(crate) log: Option<PathBuf>,
     /// As JSON rather than text.
     pub(crate) json: bool,
+    /// Whether to tell what is done.
+    pub(crate) debug: bool,
+    /// `--rootless`, if it was given as a word of its own.
+    pub(crate) rootless: Option<bool>,
     /// Whether systemd is to manage cgroups.
     pub(crate) systemd_cgroup: bool,
     /// What is asked for instead of a command.
@@ -127,6 +156,11 @@ pub(crate) enum Show {
 }
 
 impl Global {
+    /// The log as it is asked for.
+    pub(crate) fn open_log(&self) -> Result<Log, String> {
+        Log::open(self.log.as_deref(), self.json, self.debug).map_err(|error| error.chain())
+    }
+
     /// Takes the flags before the command.
     pub(crate) fn take(args: &mut Args) -> Result<Self, String> {
         let mut global = Self {
@@ -135,7 +169,10 @@ impl Global {
         };
         while let Some(flag) = args.flag() {
             match flag.name.as_str() {
-                "root" => global.root = args.value(flag)?.into(),
+                "root" => {
+                    global.root = args.value(flag)?.into();
+                    global.root_given = true;
+                }
                 "log" => global.log = Some(args.value(flag)?.into()),
                 "log-format" => {
                     global.json = match args.value(flag)?.as_str() {
@@ -145,8 +182,15 @@ impl Global {
                     }
                 }
                 "systemd-cgroup" => global.systemd_cgroup = flag.on()?,
-                "rootless" => drop(args.value(flag)?),
-                "debug" => drop(flag.on()?),
+                "rootless" => {
+                    global.rootless = match args.value(flag)?.as_str() {
+                        "auto" => None,
+                        "true" => Some(true),
+                        "false" => Some(false),
+                        other => return Err(format!("invalid boolean value {other:?} for -rootless")),
+                    }
+                }
+                "debug" => global.debug = flag.on()?,
                 "help" | "h" => global.show = Some(Show::Help),
                 "version" | "v" => global.show = Some(Show::Version),
                 _ => return Err(unknown(&flag)),

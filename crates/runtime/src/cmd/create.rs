@@ -67,7 +67,7 @@ fn failed(command: &str) -> impl Fn(Error) -> String {
     }
 }
 
-fn make(global: &Global, id: &str, flags: &Flags, command: &str) -> Result<Created, String> {
+fn make(global: &Global, id: &str, flags: &mut Flags, command: &str) -> Result<Created, String> {
     let failed = failed(command);
     let begun = Instant::now();
     exe::protect().map_err(|error| failed(error.into()))?;
@@ -75,8 +75,10 @@ fn make(global: &Global, id: &str, flags: &Flags, command: &str) -> Result<Creat
     if global.systemd_cgroup {
         config.name_cgroup_as_systemd();
     }
-    let mut options = flags.options.clone();
-    options.preserve_fds += passed_by_socket_activation();
+    let mut options = std::mem::take(&mut flags.options);
+    options.listen_fds = passed_by_socket_activation();
+    options.systemd_cgroup = global.systemd_cgroup;
+    options.log = global.open_log()?;
     let created = core::create(&global.root, id, &config, &options).map_err(failed)?;
     gantry_runtime_core::trace(
         &format!("{command} {id}: {}", config.summary(id)),
@@ -94,10 +96,10 @@ fn passed_by_socket_activation() -> u32 {
 }
 
 pub(super) fn create(global: &Global, mut args: Args) -> Outcome {
-    let flags = flags(&mut args, false)?;
+    let mut flags = flags(&mut args, false)?;
     let id = args.id("create")?;
     args.end("create")?;
-    let created = make(global, &id, &flags, "create")?;
+    let created = make(global, &id, &mut flags, "create")?;
     if created.console.is_some() {
         // Nobody would ever hold the terminal.
         let error = "cannot allocate tty if runc will detach without setting console socket";
@@ -108,7 +110,7 @@ pub(super) fn create(global: &Global, mut args: Args) -> Outcome {
 }
 
 pub(super) fn run(global: &Global, mut args: Args) -> Outcome {
-    let flags = flags(&mut args, true)?;
+    let mut flags = flags(&mut args, true)?;
     let id = args.id("run")?;
     args.end("run")?;
     if flags.subreaper && !flags.detach {
@@ -118,7 +120,7 @@ pub(super) fn run(global: &Global, mut args: Args) -> Outcome {
         true => None,
         false => Some(foreground::hold_signals().map_err(sentence)?),
     };
-    let created = make(global, &id, &flags, "run")?;
+    let created = make(global, &id, &mut flags, "run")?;
     if flags.detach && created.console.is_some() {
         remove(&global.root, &id);
         return Err("cannot allocate tty if runc will detach without setting console socket".to_owned());
