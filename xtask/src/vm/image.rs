@@ -22,6 +22,7 @@ const PACKAGES: &[&str] = &[
     "dbus",
     "dbus-user-session",
     "iproute2",
+    "jq",
     "kmod",
     "libpam-systemd",
     "mount",
