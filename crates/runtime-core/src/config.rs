@@ -60,13 +60,6 @@ impl Config {
         })
     }
 
-    /// Takes the cgroup's path for a name in systemd's form.
-    pub fn name_cgroup_as_systemd(&mut self) {
-        if let Some(linux) = &mut self.spec.linux {
-            linux.cgroups_path = crate::plan::systemd_path(&linux.cgroups_path);
-        }
-    }
-
     /// The namespaces and the cgroup, as the trace shows them.
     pub fn summary(&self, id: &str) -> String {
         let linux = self.spec.linux.as_ref();

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use gantry_cgroups::Manager;
+use gantry_cgroups::{Manager, Named};
 use gantry_oci::runtime::{ContainerState, Hooks, State};
 use gantry_sys::process::{self, Forked, Pid};
 
@@ -38,6 +38,8 @@ pub struct Options {
     pub listen_fds: u32,
     /// Whether systemd is to manage the cgroup.
     pub systemd_cgroup: bool,
+    /// Whether the caller is an ordinary user to cgroups; to be found out if it is not said.
+    pub rootless: Option<bool>,
     /// Where warnings go.
     pub log: Log,
 }
@@ -68,13 +70,15 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
     let filter = seccomp::compile(linux.seccomp.as_ref())?;
 
     let claim = Claim::new(root, id)?;
-    let cgroup = Manager::new(Some(&linux.cgroups_path), id)?;
-    refuse_foreign(&cgroup)?;
-    claim.intend(if linux.cgroups_path.is_empty() {
-        id
-    } else {
-        &linux.cgroups_path
+    let cgroup = Manager::named(&Named {
+        path: Some(&linux.cgroups_path),
+        id,
+        systemd: options.systemd_cgroup,
+        rootless: options.rootless.unwrap_or_else(gantry_cgroups::rootless),
+        annotations: Some(&config.spec.annotations),
     })?;
+    refuse_foreign(&cgroup)?;
+    claim.intend(&cgroup.note())?;
     let fifo_path = claim.folder().join(FIFO);
     let fifo = make_fifo(&fifo_path)?;
     let console = match (&options.console_socket, terminal) {
@@ -201,7 +205,7 @@ impl Attempt<'_> {
         let linux = config.linux();
         let process = config.spec.process.as_ref();
         let prepared = self
-            .prepare(namespaces, &linux)
+            .prepare(namespaces, config)
             .and_then(|()| channel.send(&Message::Go, None));
         if let Err(error) = prepared {
             // It waits for us: ended, its silence is heard. If it had bad news before, its word explains more than our error.
@@ -270,13 +274,17 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    fn prepare(&self, namespaces: &Namespaces, linux: &gantry_oci::runtime::Linux) -> Result<()> {
-        self.cgroup.create()?;
+    fn prepare(&self, namespaces: &Namespaces, config: &Config) -> Result<()> {
+        let linux = config.linux();
         let mut resources = linux.resources.clone().unwrap_or_default();
         resources.devices.extend(plan::always_allowed());
+        self.cgroup.create_for(self.pid, &resources)?;
         self.cgroup.set_devices(&resources)?;
-        self.cgroup.set(&resources)?;
-        if namespaces.has_user {
+        self.cgroup.set_first(&resources)?;
+        if let Some(owner) = plan::cgroup_owner(&config.spec) {
+            self.cgroup.delegate(owner)?;
+        }
+        if namespaces.has_user && self.cgroup.entered_by_itself() {
             // Otherwise it enters by itself, which is much cheaper.
             self.cgroup.add(self.pid)?;
         }

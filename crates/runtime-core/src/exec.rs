@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use gantry_cgroups::Entrance;
 use gantry_oci::runtime::{LinuxNamespaceType, Process};
 use gantry_sys::process::{self, Forked, Pid};
 use gantry_sys::{ns, prctl};
@@ -99,9 +100,11 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         // Holds for the children that are made from now on, not for us.
         ns::join(init.as_fd(), plan::flag(LinuxNamespaceType::Pid))?;
     }
+    let manager = cgroup;
     let cgroup = match &options.cgroup {
-        Some(below) => cgroup.entrance_below(below)?,
-        None => cgroup.entrance()?,
+        _ if !manager.entered_by_itself() => Entrance::default(),
+        Some(below) => manager.entrance_below(below)?,
+        None => manager.entrance_beside(container.pid())?,
     };
     let (ours, theirs) = Channel::pair()?;
     let child = Child {
@@ -123,7 +126,12 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         Forked::Parent(pid, pidfd) => (pid, pidfd),
     };
     drop(theirs);
-    let raised = raise(&ours, pid, process, &linux, container);
+    let below = options.cgroup.as_deref().unwrap_or_default();
+    let moved = match manager.entered_by_itself() {
+        true => Ok(()),
+        false => manager.add_below(below, pid).map_err(Error::from),
+    };
+    let raised = moved.and_then(|()| raise(&ours, pid, process, &linux, container));
     if let Err(error) = raised {
         let _ = process::kill(pid, 9);
         let _ = process::wait(pid);
@@ -184,7 +192,7 @@ fn joined(container: &Container, linux: &gantry_oci::runtime::Linux) -> i32 {
 
 struct Child<'a> {
     init: BorrowedFd<'a>,
-    cgroup: &'a gantry_cgroups::Entrance,
+    cgroup: &'a Entrance,
     flags: i32,
     process: &'a Process,
     container: &'a str,

@@ -211,7 +211,7 @@ pub fn delete_remains(root: &Path, id: &str) -> Result<bool> {
     let folder = root.join(id);
     if let Ok(path) = std::fs::read_link(folder.join(INTENT)) {
         // Its process may wait there to be started by somebody who does not know of it.
-        let cgroup = gantry_cgroups::Manager::new(path.to_str(), id)?;
+        let cgroup = gantry_cgroups::Manager::recall(&path.to_string_lossy())?;
         clear(&cgroup)?;
         cgroup.destroy()?;
     }

@@ -1,6 +1,6 @@
 //! What a configuration means for the kernel, worked out before anything is done. Pure.
 
-use gantry_oci::runtime::{Linux, LinuxDeviceCgroup, LinuxNamespaceType};
+use gantry_oci::runtime::{Linux, LinuxDeviceCgroup, LinuxNamespace, LinuxNamespaceType, Mount, Spec};
 
 /// A namespace that is joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,29 +66,25 @@ pub fn word(kind: LinuxNamespaceType) -> &'static str {
     }
 }
 
-/// The path of the cgroup that systemd would make for `SLICE:PREFIX:NAME`: its folder is the same whoever makes it. Any other
-/// path is left as it is.
-pub fn systemd_path(path: &str) -> String {
-    let parts: Vec<&str> = path.split(':').collect();
-    let [slice, prefix, name] = parts[..] else {
-        return path.to_owned();
+/// The host's id of the user to whom a container's cgroup is given: one that has a namespace of cgroups of its own and
+/// may write into it.
+pub fn cgroup_owner(spec: &Spec) -> Option<u32> {
+    let linux = spec.linux.as_ref()?;
+    let own = |one: &LinuxNamespace| one.typ == LinuxNamespaceType::Cgroup && one.path.is_empty();
+    let writable = |mount: &Mount| {
+        mount.source == "cgroup"
+            && mount.destination.trim_end_matches('/') == "/sys/fs/cgroup"
+            && !mount.options.iter().any(|option| option == "ro")
     };
-    let slice = if slice.is_empty() { "system.slice" } else { slice };
-    let unit = match (name.ends_with(".slice"), prefix.is_empty()) {
-        (true, _) => name.to_owned(),
-        (false, true) => format!("{name}.scope"),
-        (false, false) => format!("{prefix}-{name}.scope"),
-    };
-    // The slice `a-b.slice` is within `a.slice`; `-.slice` is the root.
-    let stem = slice.trim_end_matches(".slice");
-    let mut folder = String::new();
-    for (at, _) in stem.match_indices('-').filter(|(at, _)| *at > 0) {
-        folder.push_str(&format!("/{}.slice", &stem[..at]));
+    if !linux.namespaces.iter().any(own) || !spec.mounts.iter().any(writable) {
+        return None;
     }
-    if stem != "-" {
-        folder.push_str(&format!("/{stem}.slice"));
-    }
-    format!("{folder}/{unit}")
+    let inside = spec.process.as_ref().map_or(0, |process| process.user.uid);
+    let range = linux
+        .uid_mappings
+        .iter()
+        .find(|range| (range.container_id..range.container_id.saturating_add(range.size)).contains(&inside));
+    range.map(|range| range.host_id + (inside - range.container_id))
 }
 
 /// Rules for devices that every container has behind its own: nodes may be made, and those that are always there be used.
@@ -183,19 +179,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn systemds_names_are_paths() {
-        for (name, path) in [
-            ("system.slice:docker:abc", "/system.slice/docker-abc.scope"),
-            (":cri:x", "/system.slice/cri-x.scope"),
-            ("-.slice::x", "/x.scope"),
-            (
-                "kube-pods-pod1.slice:c:x",
-                "/kube.slice/kube-pods.slice/kube-pods-pod1.slice/c-x.scope",
-            ),
-            ("/a/b", "/a/b"),
-        ] {
-            assert_eq!(systemd_path(name), path);
-        }
+    fn a_cgroup_is_given_to_who_may_write_into_it() {
+        let owner = |options: &str, kind: &str| {
+            let text = format!(
+                r#"{{"ociVersion":"1.0.0","process":{{"cwd":"/","user":{{"uid":7,"gid":0}}}},
+                "mounts":[{{"destination":"/sys/fs/cgroup","source":"cgroup","type":"cgroup","options":[{options}]}}],
+                "linux":{{"namespaces":[{{"type":"{kind}"}}],
+                "uidMappings":[{{"containerID":0,"hostID":1000,"size":1}},{{"containerID":1,"hostID":5000,"size":10}}]}}}}"#
+            );
+            cgroup_owner(&serde_json::from_str(&text).unwrap())
+        };
+        assert_eq!(owner("\"rw\"", "cgroup"), Some(5006));
+        assert_eq!(owner("\"ro\"", "cgroup"), None);
+        assert_eq!(owner("", "pid"), None);
     }
 
     #[test]

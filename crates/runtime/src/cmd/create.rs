@@ -71,13 +71,11 @@ fn make(global: &Global, id: &str, flags: &mut Flags, command: &str) -> Result<C
     let failed = failed(command);
     let begun = Instant::now();
     exe::protect().map_err(|error| failed(error.into()))?;
-    let mut config = Config::load(&flags.bundle).map_err(&failed)?;
-    if global.systemd_cgroup {
-        config.name_cgroup_as_systemd();
-    }
+    let config = Config::load(&flags.bundle).map_err(&failed)?;
     let mut options = std::mem::take(&mut flags.options);
     options.listen_fds = passed_by_socket_activation();
     options.systemd_cgroup = global.systemd_cgroup;
+    options.rootless = global.rootless;
     options.log = global.open_log()?;
     let created = core::create(&global.root, id, &config, &options).map_err(failed)?;
     gantry_runtime_core::trace(
