@@ -5,6 +5,7 @@ mod errors;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod systemd;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
