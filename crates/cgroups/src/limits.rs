@@ -288,3 +288,6 @@ fn in_user_namespace() -> bool {
     let map: io::Result<String> = fs::read_to_string("/proc/self/uid_map");
     map.is_ok_and(|map| map.split_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"])
 }
+
+#[cfg(test)]
+mod tests;
