@@ -19,7 +19,7 @@ pub enum Error {
         path: String,
     },
     /// A cgroup could not be made.
-    #[error("failed to make the cgroup {path:?}")]
+    #[error("mkdir {}", path.display())]
     Make {
         /// Where.
         path: PathBuf,

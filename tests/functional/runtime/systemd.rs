@@ -17,6 +17,7 @@ crate::on_both! {
     a_scope_in_slices
     processes_are_added_to_a_scope
     a_container_with_its_own_users_owns_its_cgroup
+    an_ordinary_user_has_limits
     what_is_wrong_is_said
 }
 
@@ -249,6 +250,89 @@ fn a_container_with_its_own_users_owns_its_cgroup(runtime: &Runtime) {
     assert_eq!(value(&folder, "inner/cgroup.procs").lines().count(), 2);
     call(runtime, &["delete", "--force", &id]).success();
     assert!(!folder.exists());
+}
+
+/// The user's own systemd makes the scope, below what the system's has given to it.
+fn an_ordinary_user_has_limits(runtime: &Runtime) {
+    let user = run(Command::new("id").args(["-u", "tester"]));
+    if !here() || user.code != 0 {
+        return;
+    }
+    let uid = user.line().to_owned();
+    run(Command::new("systemctl").args(["start", &format!("user@{uid}.service")])).success();
+    let as_user = |program: &Path, args: &[&str]| {
+        let mut command = Command::new("runuser");
+        command.args(["-u", "tester", "--", "env"]);
+        command.arg(format!("XDG_RUNTIME_DIR=/run/user/{uid}"));
+        command.arg(program).args(args);
+        command.current_dir(runtime.place.dir());
+        command
+    };
+    let bundle = runtime.bundle("");
+    let dir = bundle.dir().display().to_string();
+    fs::remove_file(bundle.dir().join("config.json")).expect("the other configuration");
+    run(Command::new("chown")
+        .args(["-R", "tester:tester"])
+        .arg(runtime.place.dir()))
+    .success();
+    run(&mut as_user(
+        Path::new("runc"),
+        &["spec", "--rootless", "--bundle", &dir],
+    ))
+    .success();
+    let name = runtime.place.name("scope");
+    bundle.change(|config| {
+        config["process"]["terminal"] = json!(false);
+        config["process"]["args"] = json!(["sleep", "1000"]);
+        config["root"]["readonly"] = json!(false);
+        config["linux"]["cgroupsPath"] = json!(format!("user.slice:gt:{name}"));
+        config["linux"]["resources"] = json!({ "memory": { "limit": 64 << 20 }, "pids": { "limit": 20 } });
+    });
+    let state = runtime.place.join("state").display().to_string();
+    let id = runtime.id();
+    let call = |args: &[&str]| {
+        let all = [&["--root", &state, "--systemd-cgroup"], args].concat();
+        as_user(&runtime.program, &all)
+    };
+    let mut start = call(&["run", "--detach", "--bundle", &dir, &id]);
+    let output = fs::File::create(runtime.place.join("output")).expect("a file");
+    start
+        .stdin(std::process::Stdio::null())
+        .stderr(output.try_clone().expect("the file"))
+        .stdout(output);
+    let status = start.status().expect("the runtime");
+    assert!(status.success(), "{}", runtime.output());
+    let folder = PathBuf::from(format!(
+        "/sys/fs/cgroup/user.slice/user-{uid}.slice/user@{uid}.service/user.slice/gt-{name}.scope"
+    ));
+    assert_eq!(value(&folder, "memory.max"), (64 << 20).to_string());
+    assert_eq!(value(&folder, "pids.max"), "20");
+    run(&mut call(&["update", "--memory", "96M", &id])).success();
+    assert_eq!(value(&folder, "memory.max"), (96 << 20).to_string());
+    let script = "exec sleep 1001 < /dev/null > /dev/null 2>&1";
+    run(&mut call(&["exec", "--detach", &id, "sh", "-c", script])).success();
+    if runtime.is_ours() {
+        // Only later versions of runc ask systemd to move what is executed.
+        assert_eq!(value(&folder, "cgroup.procs").lines().count(), 2);
+    }
+    run(&mut call(&["pause", &id])).success();
+    run(&mut call(&["resume", &id])).success();
+    run(&mut call(&["delete", "--force", &id])).success();
+    assert!(!folder.exists());
+    // A limit that nobody can keep is refused in so many words.
+    bundle.change(|config| {
+        config["linux"]
+            .as_object_mut()
+            .expect("an object")
+            .remove("cgroupsPath");
+    });
+    let refused = as_user(
+        &runtime.program,
+        &["--root", &state, "run", "--bundle", &dir, &id],
+    );
+    run(&mut { refused }).failure(
+        "rootless needs no limits + no cgrouppath when no permission is granted for cgroups: mkdir ",
+    );
 }
 
 fn what_is_wrong_is_said(runtime: &Runtime) {
