@@ -85,6 +85,30 @@ impl Manager {
         Ok(Entrance { doors })
     }
 
+    /// The way into cgroups below that of the container, for some controllers each: (controller, path). What is not named is
+    /// the container's own.
+    pub fn entrance_of(&self, below: &[(String, String)]) -> Result<Entrance> {
+        let known = |name: &str| {
+            let mut all = self.hierarchies().flat_map(|(one, _)| &one.controllers);
+            all.any(|own| own == name)
+        };
+        if let Some((name, _)) = below.iter().find(|(name, _)| !known(name)) {
+            return Err(Error::Invalid(format!(
+                "unknown controller {name} in SubCgroupPaths"
+            )));
+        }
+        let doors = self.hierarchies().map(|(hierarchy, folder)| {
+            let named = below
+                .iter()
+                .find(|(name, _)| hierarchy.controllers.contains(name));
+            let inner = inner(named.map_or("", |(_, path)| path.as_str()))?;
+            open(&folder.join(inner).join("tasks"))
+        });
+        Ok(Entrance {
+            doors: doors.collect::<Result<_>>()?,
+        })
+    }
+
     /// With version 2 the folder itself, into which `clone3` makes a process (`CLONE_INTO_CGROUP`): cheaper than any move.
     pub fn unified(&self) -> Result<Option<OwnedFd>> {
         match (self.version(), self.folders().first()) {

@@ -13,7 +13,7 @@
 //! ```
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use gantry_oci::runtime::{Linux, LinuxNamespaceType};
@@ -27,14 +27,27 @@ use crate::protocol::{Channel, Message};
 
 /// Makes the process. In it this returns too.
 pub(crate) fn make(namespaces: &Namespaces, linux: &Linux) -> Result<Forked> {
-    if !namespaces.staged() {
-        return Ok(process::fork(namespaces.clone)?);
+    match namespaces.staged() {
+        false => Ok(process::fork(namespaces.clone)?),
+        true => by_stage(linux, |channel| enter(namespaces, channel)),
     }
+}
+
+/// Makes a process in namespaces of another one: for who may enter that of users, and the others only from there.
+pub(crate) fn make_within(init: BorrowedFd<'_>, flags: i32) -> Result<Forked> {
+    by_stage(&Linux::default(), |_| {
+        prctl::set_parent_death_signal(9)?;
+        ns::join(init, flags)?;
+        Ok(process::fork(process::CLONE_PARENT)?)
+    })
+}
+
+fn by_stage(linux: &Linux, enter: impl FnOnce(&Channel) -> Result<Forked>) -> Result<Forked> {
     let (ours, theirs) = Channel::pair()?;
     let stage = match process::fork(0)? {
         Forked::Child => {
             drop(ours);
-            return Ok(run(namespaces, &theirs));
+            return Ok(run(enter(&theirs), &theirs));
         }
         Forked::Parent(pid, _) => pid,
     };
@@ -79,9 +92,9 @@ fn offsets(stage: Pid, linux: &Linux) -> Result<()> {
     Ok(())
 }
 
-/// The stage's whole life. Returns in the container's process only.
-fn run(namespaces: &Namespaces, channel: &Channel) -> Forked {
-    match enter(namespaces, channel) {
+/// The end of the stage's life. Returns in the container's process only.
+fn run(made: Result<Forked>, channel: &Channel) -> Forked {
+    match made {
         Ok(Forked::Child) => Forked::Child,
         Ok(Forked::Parent(pid, pidfd)) => {
             let _ = channel.send(&Message::Born(pid), Some(pidfd.as_fd()));

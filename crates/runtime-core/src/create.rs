@@ -17,7 +17,7 @@ use crate::log::Log;
 use crate::plan::{self, Namespaces};
 use crate::protocol::{Channel, Message};
 use crate::state::{Claim, FIFO, New, write_atomically};
-use crate::{birth, hooks, idmap, seccomp, sources};
+use crate::{birth, hooks, idmap, netdev, seccomp, sources};
 
 /// How a container is to be made, beside its bundle.
 #[derive(Debug, Default)]
@@ -115,6 +115,7 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
         console: console_end,
         fifo: fifo.as_fd(),
         options,
+        by_root: process::euid() == 0,
     };
     options.log.debug(|| "nsexec container setup".to_owned());
     let (pid, pidfd) = match birth::make(&namespaces, &linux)? {
@@ -167,6 +168,10 @@ fn connect(path: &Path) -> Result<std::os::unix::net::UnixStream> {
 fn refuse_foreign(cgroup: &Manager) -> Result<()> {
     if !cgroup.exists() {
         return Ok(());
+    }
+    // Whoever was put into it would stop there.
+    if cgroup.freezer_state()? != Some(gantry_cgroups::FreezerState::Thawed) {
+        return Err(Error::State("container's cgroup unexpectedly frozen".to_owned()));
     }
     match cgroup.pids()?.len() {
         0 => Ok(()),
@@ -269,7 +274,13 @@ impl Attempt<'_> {
         if let Some(score) = process.and_then(|process| process.oom_score_adj) {
             // Written by us: the process may not be allowed to lower its own.
             let path = format!("/proc/{}/oom_score_adj", self.pid);
-            fs::write(&path, score.to_string()).map_err(Error::file("failed to write", path))?;
+            let written = fs::write(&path, score.to_string());
+            // An ordinary user may not make a kill less likely.
+            if let Err(error) = written.map_err(Error::file("failed to write", path))
+                && process::euid() == 0
+            {
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -291,7 +302,7 @@ impl Attempt<'_> {
         if namespaces.new_user() && !namespaces.staged() {
             idmap::map(self.pid, &linux.uid_mappings, &linux.gid_mappings)?;
         }
-        Ok(())
+        netdev::give(&linux, self.pid)
     }
 }
 

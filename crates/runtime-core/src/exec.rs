@@ -1,13 +1,14 @@
 //! A further process in a running container: the parent's side, and the child's.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use gantry_cgroups::Entrance;
+use gantry_cgroups::{Entrance, Manager};
 use gantry_oci::runtime::{LinuxNamespaceType, Process};
 use gantry_sys::process::{self, Forked, Pid};
 use gantry_sys::{ns, prctl};
 
+use crate::birth;
 use crate::check::check_process;
 use crate::error::{Error, Result};
 use crate::init;
@@ -28,8 +29,8 @@ pub struct Options {
     pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors from 3 on the process keeps.
     pub preserve_fds: u32,
-    /// A cgroup below that of the container.
-    pub cgroup: Option<String>,
+    /// Cgroups below that of the container: `PATH`, or of version 1 `CONTROLLER[,CONTROLLER…]:PATH`.
+    pub cgroups: Vec<String>,
     /// Adds the process to a frozen container too, where it waits.
     pub ignore_paused: bool,
     /// Keeps the caller's session keyring.
@@ -95,22 +96,22 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         (None, None) => None,
     };
     let flags = joined(container, &linux);
+    let user = flags & plan::flag(LinuxNamespaceType::User);
+    // An ordinary user may enter the others only as root of that namespace.
+    let staged = user != 0 && process::euid() != 0;
     let has_pid = Namespaces::of(&linux).has_pid();
-    if has_pid {
+    if has_pid && !staged {
         // Holds for the children that are made from now on, not for us.
         ns::join(init.as_fd(), plan::flag(LinuxNamespaceType::Pid))?;
     }
     let manager = cgroup;
-    let cgroup = match &options.cgroup {
-        _ if !manager.entered_by_itself() => Entrance::default(),
-        Some(below) => manager.entrance_below(below)?,
-        None => manager.entrance_beside(container.pid())?,
-    };
+    let cgroup = entrance(&manager, &options.cgroups, container.pid())?;
     let (ours, theirs) = Channel::pair()?;
     let child = Child {
         init: init.as_fd(),
         cgroup: &cgroup,
-        flags,
+        flags: if staged { flags & !user } else { flags },
+        in_user_namespace: user != 0,
         process,
         filter: filter.as_ref(),
         container: container.id(),
@@ -118,7 +119,11 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         console: console_end,
         options,
     };
-    let (pid, pidfd) = match process::fork(0)? {
+    let made = match staged {
+        true => birth::make_within(init.as_fd(), user | flags & plan::flag(LinuxNamespaceType::Pid))?,
+        false => process::fork(0)?,
+    };
+    let (pid, pidfd) = match made {
         Forked::Child => {
             drop(ours);
             child.run(&theirs)
@@ -126,7 +131,7 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         Forked::Parent(pid, pidfd) => (pid, pidfd),
     };
     drop(theirs);
-    let below = options.cgroup.as_deref().unwrap_or_default();
+    let below = options.cgroups.first().map_or("", String::as_str);
     let moved = match manager.entered_by_itself() {
         true => Ok(()),
         false => manager.add_below(below, pid).map_err(Error::from),
@@ -151,6 +156,52 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
     Ok(Executed { pid, pidfd, console })
 }
 
+/// The way into the container's cgroup, or into those below it that are named.
+fn entrance(cgroup: &Manager, below: &[String], first: Pid) -> Result<Entrance> {
+    if !cgroup.entered_by_itself() {
+        return Ok(Entrance::default());
+    }
+    let mut paths: Vec<(String, String)> = Vec::new();
+    for text in below {
+        let bad = |why: String| Error::Config(format!("invalid --cgroup argument: {text} ({why})"));
+        let (controllers, path) = match text.split_once(':') {
+            Some((controllers, path)) => (controllers, path),
+            None if below.len() == 1 => ("", text.as_str()),
+            None => return Err(bad("missing <controller>: prefix".to_owned())),
+        };
+        if Path::new(path)
+            .components()
+            .any(|part| part == std::path::Component::ParentDir)
+        {
+            return Err(Error::Config(format!("bad sub cgroup path: {path}")));
+        }
+        if !text.contains(':') {
+            return cgroup.entrance_below(path).map_err(|error| nowhere(path, &error));
+        }
+        for name in controllers.split(',') {
+            if name.is_empty() {
+                return Err(bad("empty <controller> prefix".to_owned()));
+            }
+            if paths.iter().any(|(known, _)| known == name) {
+                return Err(bad(format!("controller {name} specified multiple times")));
+            }
+            paths.push((name.to_owned(), path.to_owned()));
+        }
+    }
+    match paths.as_slice() {
+        [] => Ok(cgroup.entrance_beside(first)?),
+        [(_, path), ..] => cgroup.entrance_of(&paths).map_err(|error| nowhere(path, &error)),
+    }
+}
+
+fn nowhere(path: &str, error: &gantry_cgroups::Error) -> Error {
+    let why = crate::error::chain(error);
+    match error {
+        gantry_cgroups::Error::Invalid(_) => Error::Config(why),
+        _ => Error::Init(format!("error adding pid to cgroup {path:?}: {why}")),
+    }
+}
+
 fn raise(
     channel: &Channel,
     pid: Pid,
@@ -160,7 +211,12 @@ fn raise(
 ) -> Result<()> {
     if let Some(score) = process.oom_score_adj {
         let path = format!("/proc/{pid}/oom_score_adj");
-        std::fs::write(&path, score.to_string()).map_err(Error::file("failed to write", path))?;
+        let written = std::fs::write(&path, score.to_string());
+        if let Err(error) = written.map_err(Error::file("failed to write", path))
+            && process::euid() == 0
+        {
+            return Err(error);
+        }
     }
     channel.send(&Message::Go, None)?;
     loop {
@@ -194,6 +250,7 @@ struct Child<'a> {
     init: BorrowedFd<'a>,
     cgroup: &'a Entrance,
     flags: i32,
+    in_user_namespace: bool,
     process: &'a Process,
     container: &'a str,
     linux: &'a gantry_oci::runtime::Linux,
@@ -215,7 +272,8 @@ impl Child<'_> {
         prctl::set_dumpable(false)?;
         channel.expect(&Message::Go)?;
         let log = &self.options.log;
-        log.debug(|| "nsexec container setup".to_owned());
+        log.debug(|| format!("nsexec[{}]: nsexec container setup", process::pid()));
+        log.debug(|| "child process in init()".to_owned());
         let affinity = self.process.exec_cpu_affinity.clone().unwrap_or_default();
         if !affinity.initial.is_empty() {
             // Before the cgroup's own set of processors is that of its mask.
@@ -235,7 +293,7 @@ impl Child<'_> {
         }
         ns::join(self.init, self.flags)?;
         std::env::set_current_dir("/").map_err(Error::file("failed to change the directory to", "/"))?;
-        if self.flags & plan::flag(LinuxNamespaceType::User) != 0 {
+        if self.in_user_namespace {
             process::become_user(0, 0, None)?;
         }
         process::setsid()?;

@@ -18,6 +18,7 @@ mod birth;
 mod hooks;
 mod idmap;
 mod init;
+mod netdev;
 mod seccomp;
 mod sources;
 
@@ -33,6 +34,11 @@ pub use gantry_sys::{exe, signal};
 /// Whether root runs us.
 pub fn is_root() -> bool {
     gantry_sys::process::euid() == 0
+}
+
+/// Whether the machine's cgroups are of version 2 alone.
+pub fn cgroups_are_unified() -> bool {
+    gantry_cgroups::Layout::detect().is_ok_and(|layout| layout.version == gantry_cgroups::Version::V2)
 }
 
 /// Who runs us: user and group.

@@ -26,13 +26,13 @@ pub(crate) fn is_bind(one: &Mount, options: &Options) -> bool {
 }
 
 /// Whether the runtime copies the source of a mount.
-pub(crate) fn is_asked_for(one: &Mount, options: &Options, linux: &Linux) -> bool {
+pub(crate) fn is_asked_for(one: &Mount, options: &Options, linux: &Linux, by_root: bool) -> bool {
     let user = linux
         .namespaces
         .iter()
         .any(|one| one.typ == LinuxNamespaceType::User);
     // An ordinary user reaches nothing more than its container does.
-    is_bind(one, options) && (is_mapped(one, options) || (user && gantry_sys::process::euid() == 0))
+    is_bind(one, options) && (is_mapped(one, options) || (user && by_root))
 }
 
 /// Whether ids are mapped in a mount.

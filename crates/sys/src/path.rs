@@ -236,6 +236,9 @@ pub fn device(major: u32, minor: u32) -> u64 {
     libc::makedev(major, minor)
 }
 
+/// The number of the null device.
+pub const NULL_DEVICE: u64 = libc::makedev(1, 3);
+
 /// Makes a symbolic link.
 pub fn make_link_at(target: &Path, dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
     let (target_text, text) = (c_path(target)?, c_path(Path::new(name))?);

@@ -84,6 +84,7 @@ pub(crate) fn prepare(
     caps::bound(sets.bounding)?;
     prctl::set_keep_caps(true)?;
     let cwd = Path::new(&wanted.cwd);
+    own_stdio(wanted.user.uid);
     // As whoever we are now, so that a folder that only root may enter can be the working directory.
     let entered = std::env::set_current_dir(cwd);
     become_user(wanted)?;
@@ -246,6 +247,25 @@ fn environment(wanted: &Process, listened: u32) -> Result<Vec<String>> {
         env.push(format!("HOME={}", home_of(wanted.user.uid)));
     }
     Ok(env)
+}
+
+/// Gives the standard streams to the user, who may want to open them anew (`/dev/stdout`).
+fn own_stdio(uid: u32) {
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::{FileTypeExt, MetadataExt, fchown};
+    const NULL: u64 = gantry_sys::path::NULL_DEVICE;
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for stream in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        let Ok(copy) = stream.try_clone_to_owned().map(std::fs::File::from) else {
+            continue;
+        };
+        let Ok(metadata) = copy.metadata() else { continue };
+        let null = metadata.file_type().is_char_device() && metadata.rdev() == NULL;
+        if !null && metadata.uid() != uid {
+            // Who is not mapped in our namespace, or does not let us, keeps what is his.
+            let _ = fchown(&copy, Some(uid), None);
+        }
+    }
 }
 
 /// Becomes the wanted user. Only a user namespace whose maker could not set groups keeps those that it has, and only if no

@@ -49,6 +49,8 @@ pub(crate) struct Setup<'a> {
     /// Where the start is waited for.
     pub(crate) fifo: BorrowedFd<'a>,
     pub(crate) options: &'a Options,
+    /// Whether root runs the runtime.
+    pub(crate) by_root: bool,
 }
 
 /// Sets everything up, waits for the start, and becomes the user's program.

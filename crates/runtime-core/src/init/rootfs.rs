@@ -227,7 +227,7 @@ fn mount_one(
     let bind = is_bind(one, &options);
     refuse_inside_proc(&destination, one, bind)?;
     if bind {
-        let copy = match sources::is_asked_for(one, &options, setup.linux) {
+        let copy = match sources::is_asked_for(one, &options, setup.linux, setup.by_root) {
             true => parent.copy_source(at)?,
             false => {
                 let from = path::open(&setup.config.bundle.join(&one.source), O_PATH)?;

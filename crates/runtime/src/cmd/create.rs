@@ -74,6 +74,7 @@ fn make(global: &Global, id: &str, flags: &mut Flags, command: &str) -> Result<C
     let config = Config::load(&flags.bundle).map_err(&failed)?;
     let mut options = std::mem::take(&mut flags.options);
     options.listen_fds = passed_by_socket_activation();
+    options.rootless = global.rootless;
     options.systemd_cgroup = global.systemd_cgroup;
     options.rootless = global.rootless;
     options.log = global.open_log()?;

@@ -33,7 +33,7 @@ fn flags(args: &mut Args) -> Result<Flags, String> {
             "pidfd-socket" => flags.options.pidfd_socket = Some(absolute(&args.value(flag)?)?),
             "pid-file" => flags.options.pid_file = Some(absolute(&args.value(flag)?)?),
             "preserve-fds" => flags.options.preserve_fds = number(&args.value(flag)?)?,
-            "cgroup" => flags.options.cgroup = Some(args.value(flag)?),
+            "cgroup" => flags.options.cgroups.push(args.value(flag)?),
             "ignore-paused" => flags.options.ignore_paused = flag.on()?,
             "process" | "p" => flags.process = Some(args.value(flag)?),
             "cwd" => flags.cwd = Some(args.value(flag)?),

@@ -39,6 +39,9 @@ pub(crate) fn run(global: &Global, mut args: Args) -> Outcome {
     {
         return Err(format!("No help topic for '{command}'"));
     }
+    if !matches!(command.as_str(), "exec" | "ps") {
+        args.anywhere();
+    }
     // Named and not to be had, it is no place for what callers want to read.
     drop(global.open_log()?);
     let begun = Instant::now();

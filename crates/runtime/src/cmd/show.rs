@@ -120,8 +120,19 @@ pub(super) fn list(global: &Global, mut args: Args) -> Outcome {
 fn owner(container: &Container) -> String {
     match container.uid() {
         0 => "root".to_owned(),
-        uid => format!("#{uid}"),
+        uid => name_of(uid).unwrap_or_else(|| format!("#{uid}")),
     }
+}
+
+/// The name of a user of the host.
+fn name_of(uid: u32) -> Option<String> {
+    let table = std::fs::read_to_string("/etc/passwd").ok()?;
+    let uid = uid.to_string();
+    table.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    })
 }
 
 /// Whether JSON is wanted.
