@@ -216,7 +216,7 @@ impl Attempt<'_> {
             // It waits for us: ended, its silence is heard. If it had bad news before, its word explains more than our error.
             let _ = process::kill(self.pid, 9);
             return Err(match channel.receive() {
-                Ok(Some((Message::Failed(why), _))) => Error::Init(why),
+                Ok(Some((Message::Failed(why), _))) => during_init(&why),
                 _ => error,
             });
         }
@@ -255,7 +255,7 @@ impl Attempt<'_> {
                     )?;
                 }
                 Some((Message::Ready, _)) => break,
-                Some((Message::Failed(why), _)) => return Err(Error::Init(why)),
+                Some((Message::Failed(why), _)) => return Err(during_init(&why)),
                 Some(_) => {
                     return Err(Error::Init(
                         "the container's process said what it must not say".to_owned(),
@@ -304,6 +304,11 @@ impl Attempt<'_> {
         }
         netdev::give(&linux, self.pid)
     }
+}
+
+/// Bad news from the container's process.
+fn during_init(why: &str) -> Error {
+    Error::Init(format!("error during container init: {why}"))
 }
 
 impl Drop for Attempt<'_> {

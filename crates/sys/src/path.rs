@@ -298,13 +298,40 @@ pub fn file_system(fd: BorrowedFd<'_>) -> Result<i64> {
 
 /// Whether the mount that a descriptor is on is read-only.
 pub fn is_read_only(fd: BorrowedFd<'_>) -> Result<bool> {
+    Ok(mount_flags(fd)? & libc::ST_RDONLY != 0)
+}
+
+/// The properties of the mount that a descriptor is on, as `MOUNT_ATTR_…`.
+pub fn mount_attributes(fd: BorrowedFd<'_>) -> Result<u64> {
+    const STRICTATIME: u64 = 0x20;
+    const PAIRS: &[(u64, u64)] = &[
+        (libc::ST_RDONLY, 0x1),
+        (libc::ST_NOSUID, 0x2),
+        (libc::ST_NODEV, 0x4),
+        (libc::ST_NOEXEC, 0x8),
+        (libc::ST_NOATIME, 0x10),
+        (libc::ST_NODIRATIME, 0x80),
+        (0x2000, 0x20_0000),
+    ];
+    let flags = mount_flags(fd)?;
+    let attributes = PAIRS
+        .iter()
+        .filter(|(flag, _)| flags & flag != 0)
+        .fold(0, |all, (_, attribute)| all | attribute);
+    match flags & (libc::ST_NOATIME | libc::ST_RELATIME) {
+        0 => Ok(attributes | STRICTATIME),
+        _ => Ok(attributes),
+    }
+}
+
+fn mount_flags(fd: BorrowedFd<'_>) -> Result<u64> {
     // SAFETY: zero is a valid value for every field.
     let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
     // SAFETY: the structure lives until the call returns.
     check(unsafe { libc::fstatvfs(fd.as_raw_fd(), &raw mut stat) }, || {
         "stat a file system".to_owned()
     })?;
-    Ok(stat.f_flag & libc::ST_RDONLY != 0)
+    Ok(stat.f_flag)
 }
 
 /// The target of the symbolic link that a descriptor (`O_PATH|O_NOFOLLOW`) is open on.

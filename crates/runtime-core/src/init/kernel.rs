@@ -115,14 +115,19 @@ pub(crate) fn memory_policy(policy: &LinuxMemoryPolicy) -> Result<(i32, Vec<u64>
             .ok_or_else(|| Error::Config(format!("invalid memory policy flag {flag:?}")))?;
     }
     if without_nodes && !policy.flags.is_empty() {
-        return Err(Error::Config(format!("{} mode allows no flags", policy.mode)));
+        return Err(Error::Config("memory policy mode allows no flags".to_owned()));
     }
     let nodes = match policy.nodes.trim() {
         "" => Vec::new(),
         nodes => mask(nodes).map_err(|_| Error::Config(format!("invalid memory policy nodes {nodes:?}")))?,
     };
     match (without_nodes, nodes.is_empty()) {
-        (true, false) => Err(Error::Config(format!("{} mode allows no nodes", policy.mode))),
+        (true, false) => {
+            let count: u32 = nodes.iter().map(|word| word.count_ones()).sum();
+            Err(Error::Config(format!(
+                "memory policy mode requires 0 nodes but got {count}"
+            )))
+        }
         (false, true) if policy.mode != "MPOL_PREFERRED" => Err(Error::Config(format!(
             "{} mode requires at least one node",
             policy.mode

@@ -1,6 +1,7 @@
 //! What the container's process does between its birth and the execution of the user's program. It has one thread and a
 //! copy of its parent's memory; all it says goes through the channel.
 
+mod bind;
 mod console;
 mod copyup;
 mod devices;

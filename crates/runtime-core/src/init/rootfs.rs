@@ -11,7 +11,7 @@ use gantry_oci::runtime::{LinuxNamespaceType, Mount};
 use gantry_sys::mount::{self, Attributes, Options};
 use gantry_sys::path;
 
-use super::{Parent, Setup, copyup, devices, enter_cgroup_namespace, has};
+use super::{Parent, Setup, bind, copyup, devices, enter_cgroup_namespace, has};
 use crate::error::{Error, Result, chain};
 use crate::hooks;
 use crate::sources::{self, is_bind};
@@ -28,7 +28,6 @@ const MS_RDONLY: u64 = 1;
 /// `MOUNT_ATTR_…`
 const ATTR_RDONLY: u64 = 1;
 const ATTR_ATIME: u64 = 0x70;
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
 /// Builds it and makes it `/`.
 pub(super) fn build(setup: &Setup<'_>, parent: &mut Parent<'_>) -> Result<()> {
@@ -225,7 +224,7 @@ fn mount_one(
     let destination = destination(setup, one);
     let options = Options::parse(one.options.iter().map(String::as_str));
     let bind = is_bind(one, &options);
-    refuse_inside_proc(&destination, one, bind)?;
+    bind::refuse_inside_proc(&destination, one, bind)?;
     if bind {
         let copy = match sources::is_asked_for(one, &options, setup.linux, setup.by_root) {
             true => parent.copy_source(at)?,
@@ -234,7 +233,7 @@ fn mount_one(
                 mount::open_tree(from.as_fd(), "", options.flags & MS_REC != 0)?
             }
         };
-        return bind_one(root, one, &destination, &options, copy.as_fd());
+        return bind::put(root, one, &destination, &options, copy.as_fd());
     }
     match one.typ.as_str() {
         "cgroup" | "cgroup2" => return cgroup(setup, root, &destination, &options),
@@ -260,7 +259,7 @@ fn mount_one(
         kind => {
             let was_there = path::open_in_root(root, &destination, O_PATH).is_ok();
             let place = path::make_dirs_in_root(root, &destination, 0o755)?;
-            refuse_led_into_proc(root, place.as_fd(), one, bind)?;
+            bind::refuse_led_into_proc(root, place.as_fd(), one, bind)?;
             let mode = (was_there && kind == "tmpfs" && !options.data.contains("mode="))
                 .then(|| path::fstat(place.as_fd()))
                 .transpose()?;
@@ -335,7 +334,7 @@ fn finish(root: BorrowedFd<'_>, destination: &Path, options: &Options) -> Result
     set_tree(mounted.as_fd(), options)
 }
 
-fn set_tree(mounted: BorrowedFd<'_>, options: &Options) -> Result<()> {
+pub(super) fn set_tree(mounted: BorrowedFd<'_>, options: &Options) -> Result<()> {
     for flags in &options.propagation {
         let attributes = Attributes {
             propagation: flags & !MS_REC,
@@ -353,116 +352,6 @@ fn set_tree(mounted: BorrowedFd<'_>, options: &Options) -> Result<()> {
         mount::set_attributes(mounted, attributes, true)?;
     }
     Ok(())
-}
-
-fn bind_one(
-    root: BorrowedFd<'_>,
-    one: &Mount,
-    destination: &Path,
-    options: &Options,
-    copy: BorrowedFd<'_>,
-) -> Result<()> {
-    let is_dir = path::fstat(copy)?.st_mode & 0o170_000 == 0o040_000;
-    let place = match is_dir {
-        true => path::make_dirs_in_root(root, destination, 0o755)?,
-        false => path::make_file_in_root(root, destination, 0o755)?,
-    };
-    refuse_led_into_proc(root, place.as_fd(), one, true)?;
-    let set = options.attributes();
-    let cleared = Options {
-        flags: options.cleared,
-        ..Default::default()
-    }
-    .attributes();
-    let access_times = if set & ATTR_ATIME != 0 { ATTR_ATIME } else { 0 };
-    if set != 0 || cleared != 0 {
-        let attributes = Attributes {
-            set,
-            clear: (cleared & !set & !ATTR_ATIME) | access_times,
-            ..Default::default()
-        };
-        let changed = mount::set_attributes(copy, attributes, false);
-        // In a user namespace what the host locked stays; what was asked for beyond it still holds.
-        match changed {
-            Err(error) if error.errno() == 1 && cleared != 0 => {
-                let attributes = Attributes {
-                    set,
-                    clear: access_times,
-                    ..Default::default()
-                };
-                mount::set_attributes(copy, attributes, false)?;
-            }
-            other => other?,
-        }
-    }
-    set_tree(copy, options)?;
-    mount::move_mount(copy, place.as_fd())?;
-    Ok(())
-}
-
-/// What may be bound over files in `/proc`: those that lxcfs shows in another light.
-const OVER_PROC: &[&str] = &[
-    "cpuinfo",
-    "diskstats",
-    "loadavg",
-    "meminfo",
-    "net/dev",
-    "slabinfo",
-    "stat",
-    "swaps",
-    "sys/crypto/fips_enabled",
-    "sys/kernel/ns_last_pid",
-    "uptime",
-];
-
-/// As [`refuse_inside_proc`], of the place that was found: a link in the image, or one that another container put into a
-/// shared volume, may have led there from anywhere.
-fn refuse_led_into_proc(root: BorrowedFd<'_>, place: BorrowedFd<'_>, one: &Mount, bind: bool) -> Result<()> {
-    if path::file_system(place)? != PROC_SUPER_MAGIC {
-        return Ok(());
-    }
-    let name = |fd| {
-        let link = path::of_fd(fd);
-        fs::read_link(&link).map_err(Error::file("failed to read", link))
-    };
-    let (top, found) = (name(root)?, name(place)?);
-    let below = found.strip_prefix(&top).unwrap_or(&found);
-    refuse_inside_proc(&Path::new("/").join(below), one, bind)
-}
-
-fn refuse_inside_proc(destination: &Path, one: &Mount, bind: bool) -> Result<()> {
-    let mut clean = PathBuf::from("/");
-    for part in destination.components() {
-        match part {
-            std::path::Component::Normal(name) => clean.push(name),
-            std::path::Component::ParentDir => drop(clean.pop()),
-            _ => {}
-        }
-    }
-    let Ok(below) = clean.strip_prefix("/proc") else {
-        return Ok(());
-    };
-    let denied = || {
-        Err(Error::Config(format!(
-            "{:?} cannot be mounted because it is inside /proc",
-            one.destination
-        )))
-    };
-    if below.as_os_str().is_empty() {
-        if !bind {
-            return if one.typ == "proc" { Ok(()) } else { denied() };
-        }
-        let source = path::open(Path::new(&one.source), O_PATH)?;
-        return if path::file_system(source.as_fd())? == PROC_SUPER_MAGIC {
-            Ok(())
-        } else {
-            denied()
-        };
-    }
-    match OVER_PROC.iter().any(|allowed| below == Path::new(allowed)) {
-        true => Ok(()),
-        false => denied(),
-    }
 }
 
 /// The cgroup file systems, as the container is to see them.

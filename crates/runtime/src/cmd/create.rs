@@ -58,12 +58,12 @@ pub(super) fn absolute(path: &str) -> Result<PathBuf, String> {
 
 /// What every failure of the two begins with, in runc's shape.
 fn failed(command: &str) -> impl Fn(Error) -> String {
-    let command = command.to_owned();
+    let (name, command) = (crate::help::called(), command.to_owned());
     move |error| match error {
         Error::Init(why) => {
-            format!("gantry-runtime {command} failed: unable to start container process: {why}")
+            format!("{name} {command} failed: unable to start container process: {why}")
         }
-        other => format!("gantry-runtime {command} failed: {}", sentence(other)),
+        other => format!("{name} {command} failed: {}", sentence(other)),
     }
 }
 
