@@ -11,6 +11,7 @@ mod image;
 mod leaks;
 mod suite;
 mod tidy;
+mod vm;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -59,6 +60,11 @@ enum Task {
         #[arg(long, default_value = "target/bench.json")]
         json: std::path::PathBuf,
     },
+    /// Run tests or commands in a virtual machine with Debian's kernel, systemd and cgroups of version 2 alone
+    Vm {
+        #[command(subcommand)]
+        task: vm::Task,
+    },
     /// Check the house rules: headers, sizes, names, READMEs, unsafe
     Tidy,
     /// Check who imports whom
@@ -81,6 +87,7 @@ fn main() -> Result<()> {
         Task::Up => demo::up(),
         Task::Test { args, no_install } => suite::run(&args, !no_install),
         Task::Bench { runs, only, json } => bench::run(runs, only.as_deref(), &json),
+        Task::Vm { task } => vm::run(task),
         Task::Tidy => tidy::check(),
         Task::Deps => arrows::check(),
     }

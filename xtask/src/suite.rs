@@ -65,6 +65,11 @@ fn install_packages() -> Result<()> {
         .copied()
         .filter(|package| !installed(package))
         .collect();
+    install(&missing)
+}
+
+/// Installs Debian packages.
+pub(crate) fn install(missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -78,7 +83,7 @@ fn install_packages() -> Result<()> {
         "-o",
         "Dpkg::Use-Pty=0",
     ];
-    install.extend(missing);
+    install.extend(missing.iter().copied());
     apt(&install)
 }
 

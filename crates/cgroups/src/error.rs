@@ -19,7 +19,7 @@ pub enum Error {
         path: String,
     },
     /// A cgroup could not be made.
-    #[error("failed to make the cgroup {path:?}")]
+    #[error("mkdir {}", path.display())]
     Make {
         /// Where.
         path: PathBuf,
@@ -65,6 +65,42 @@ pub enum Error {
     NoController {
         /// Whose.
         controller: String,
+    },
+    /// A file of version 2 that was named as it is.
+    #[error("unable to set unified resource {file:?}")]
+    Unified {
+        /// Which.
+        file: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// An ordinary user's cgroup that could not be made, though a limit needs it.
+    #[error("rootless needs no limits + no cgrouppath when no permission is granted for cgroups")]
+    Rootless(#[source] Box<Error>),
+    /// A cgroup could not be given away.
+    #[error("failed to change the owner of {path:?}")]
+    Delegate {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Where there is none.
+    #[error("systemd not running on this host, cannot use systemd cgroups manager")]
+    NoSystemd,
+    /// No word with it.
+    #[error(
+        "failed to connect to dbus (hint: for rootless containers, maybe you need to install dbus-user-session package, \
+         see https://github.com/opencontainers/runc/blob/master/docs/cgroup-v2.md)"
+    )]
+    Bus(#[source] io::Error),
+    /// systemd would not.
+    #[error("{what}")]
+    Unit {
+        /// What was tried, with which unit.
+        what: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A value out of range.
     #[error("{0}")]

@@ -1,23 +1,31 @@
 //! One container's cgroup in every hierarchy: found, made, entered, limited, removed.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::io::Write as _;
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use gantry_oci::runtime::LinuxResources;
-use gantry_sys::process::Pid;
-
-use crate::device_bpf;
 use crate::error::{Error, Result};
-use crate::files::{make, open, read, remove, write};
+use crate::files::remove;
 use crate::layout::{Layout, Version};
-use crate::translate::{Write, devices, v1, v2};
+use crate::systemd::{self, Unit, Wanted};
 
 /// How long a cgroup may be busy after its last process has gone.
 const BUSY: Duration = Duration::from_secs(2);
+
+/// Which cgroup a container is to have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Named<'a> {
+    /// `cgroupsPath`: a path, or with `systemd` `SLICE:PREFIX:NAME`. Absent or empty means one of the container's own.
+    pub path: Option<&'a str>,
+    /// The container's id.
+    pub id: &'a str,
+    /// Whether systemd is to make it.
+    pub systemd: bool,
+    /// Whether the caller is an ordinary user: then it is the user's systemd, and a cgroup that was not asked for may fail.
+    pub rootless: bool,
+    /// The container's annotations, among them properties for systemd.
+    pub annotations: Option<&'a BTreeMap<String, String>>,
+}
 
 /// The cgroup of one container.
 #[derive(Clone, Debug)]
@@ -25,32 +33,82 @@ pub struct Manager {
     layout: Layout,
     /// For each hierarchy its folder.
     folders: Vec<PathBuf>,
+    /// systemd's unit that it is.
+    unit: Option<Unit>,
+    /// That unit, until it is made.
+    wanted: Option<Wanted>,
+    rootless: bool,
+    /// Whether nobody asked for this cgroup, so that one that cannot be made is no loss.
+    lenient: bool,
 }
 
 impl Manager {
-    /// The cgroup that `cgroups_path` names: from the hierarchies' roots if absolute, from this process's own cgroup if
-    /// not; absent or empty means `id`. Makes nothing.
+    /// The cgroup that `cgroups_path` names: from the hierarchies' roots if absolute, if not from this process's own cgroup
+    /// (with version 2 from the one above, as a cgroup with processes gives no controllers to those below); absent or empty
+    /// means `id`. Makes nothing.
     pub fn new(cgroups_path: Option<&str>, id: &str) -> Result<Self> {
-        Self::in_layout(Layout::detect()?, cgroups_path, id)
+        Self::named(&Named {
+            path: cgroups_path,
+            id,
+            ..Named::default()
+        })
     }
 
-    fn in_layout(layout: Layout, cgroups_path: Option<&str>, id: &str) -> Result<Self> {
+    /// The cgroup that is asked for. Makes nothing.
+    pub fn named(named: &Named<'_>) -> Result<Self> {
+        let layout = Layout::detect()?;
+        let path = named.path.filter(|path| !path.is_empty());
+        if !named.systemd {
+            let mut manager = Self::in_layout(layout, path, named.id)?;
+            manager.rootless = named.rootless;
+            manager.lenient = named.rootless && path.is_none();
+            return Ok(manager);
+        }
+        if !systemd::running() {
+            return Err(Error::NoSystemd);
+        }
+        if named.rootless && layout.version == Version::V1 {
+            return Err(Error::Invalid(
+                "cannot use rootless systemd cgroups manager on cgroup v1".to_owned(),
+            ));
+        }
+        let none = BTreeMap::new();
+        let wanted = Wanted::new(path, named.id, named.annotations.unwrap_or(&none), named.rootless)?;
+        let mut manager = Self::in_layout(layout, wanted.cgroup()?.to_str(), named.id)?;
+        manager.unit = Some(wanted.unit.clone());
+        manager.wanted = Some(wanted);
+        manager.rootless = named.rootless;
+        Ok(manager)
+    }
+
+    pub(crate) fn in_layout(layout: Layout, cgroups_path: Option<&str>, id: &str) -> Result<Self> {
         let given = cgroups_path.filter(|path| !path.is_empty()).unwrap_or(id);
         let path = Path::new(given);
         let inner = inner(given)?;
+        let from = |own: &Path| match layout.version {
+            Version::V1 => own.to_owned(),
+            Version::V2 => own.parent().unwrap_or(own).to_owned(),
+        };
         let folders = layout
             .hierarchies
             .iter()
             .map(|hierarchy| match path.is_absolute() {
                 true => hierarchy.mount.join(&inner),
-                false => hierarchy.mount.join(&hierarchy.own).join(&inner),
+                false => hierarchy.mount.join(from(&hierarchy.own)).join(&inner),
             })
             .collect();
-        Ok(Self { layout, folders })
+        Ok(Self {
+            layout,
+            folders,
+            unit: None,
+            wanted: None,
+            rootless: false,
+            lenient: false,
+        })
     }
 
-    /// The cgroup whose [`Manager::paths`] were kept: wherever this process is now.
-    pub fn restore(paths: &[(String, PathBuf)]) -> Result<Self> {
+    /// The cgroup whose [`Manager::paths`] were kept, and its unit if it is systemd's: wherever this process is now.
+    pub fn restore(paths: &[(String, PathBuf)], unit: Option<Unit>) -> Result<Self> {
         let layout = Layout::detect()?;
         let mut kept = Self {
             folders: Vec::new(),
@@ -58,6 +116,10 @@ impl Manager {
                 version: layout.version,
                 hierarchies: Vec::new(),
             },
+            unit,
+            wanted: None,
+            rootless: false,
+            lenient: false,
         };
         for hierarchy in layout.hierarchies {
             let name = hierarchy.controllers.first().map_or("", String::as_str);
@@ -67,6 +129,23 @@ impl Manager {
             }
         }
         Ok(kept)
+    }
+
+    /// systemd's unit, if it is one.
+    pub fn unit(&self) -> Option<&Unit> {
+        self.unit.as_ref()
+    }
+
+    pub(crate) fn wanted(&self) -> Option<&Wanted> {
+        self.wanted.as_ref()
+    }
+
+    pub(crate) fn rootless(&self) -> bool {
+        self.rootless
+    }
+
+    pub(crate) fn lenient(&self) -> bool {
+        self.lenient
     }
 
     pub(crate) fn folders(&self) -> &[PathBuf] {
@@ -89,6 +168,7 @@ impl Manager {
     /// Controller and folder, for whoever keeps them: the unified hierarchy's controller is the empty text.
     pub fn paths(&self) -> Vec<(String, PathBuf)> {
         self.hierarchies()
+            .filter(|(_, folder)| !self.lenient || folder.is_dir())
             .flat_map(|(hierarchy, folder)| {
                 let names = match hierarchy.controllers.is_empty() {
                     true => vec![String::new()],
@@ -114,183 +194,14 @@ impl Manager {
         self.folders.iter().any(|folder| folder.is_dir())
     }
 
-    /// Makes the cgroup in every hierarchy. What is there already is used.
-    pub fn create(&self) -> Result<()> {
-        for (hierarchy, folder) in self.hierarchies() {
-            make(&hierarchy.mount, folder)?;
-            if self.layout.version == Version::V1 && hierarchy.controllers.iter().any(|name| name == "cpuset")
-            {
-                fill_cpusets(&hierarchy.mount, folder)?;
-            }
-            if self.layout.version == Version::V2 {
-                enable_controllers(&hierarchy.mount, folder);
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts a process into the cgroup, everywhere.
-    ///
-    /// With version 1 the kernel makes every fork of the machine wait for this, and this for them: some milliseconds. A
-    /// process that has one thread enters by itself through an [`Entrance`] instead.
-    pub fn add(&self, pid: Pid) -> Result<()> {
-        self.add_below("", pid)
-    }
-
-    /// Puts a process into a cgroup below that of the container (`exec --cgroup`).
-    pub fn add_below(&self, sub: &str, pid: Pid) -> Result<()> {
-        let inner = inner(sub)?;
-        for folder in &self.folders {
-            write(&folder.join(&inner).join("cgroup.procs"), &pid.to_string())?;
-        }
-        Ok(())
-    }
-
-    /// The way in for a process that is to enter by itself.
-    pub fn entrance(&self) -> Result<Entrance> {
-        self.entrance_below("")
-    }
-
-    /// The way into a cgroup below that of the container (`exec --cgroup`).
-    pub fn entrance_below(&self, sub: &str) -> Result<Entrance> {
-        let inner = inner(sub)?;
-        // Version 1: one thread that moves itself needs no lock over the forks of the whole machine.
-        let file = match self.layout.version {
-            Version::V1 => "tasks",
-            Version::V2 => "cgroup.procs",
-        };
-        let doors = self
-            .folders
-            .iter()
-            .map(|folder| open(&folder.join(&inner).join(file)));
-        Ok(Entrance {
-            doors: doors.collect::<Result<_>>()?,
-        })
-    }
-
-    /// With version 2 the folder itself, into which `clone3` makes a process (`CLONE_INTO_CGROUP`): cheaper than any move.
-    pub fn unified(&self) -> Result<Option<OwnedFd>> {
-        match (self.layout.version, self.folders.first()) {
-            (Version::V2, Some(folder)) => {
-                let file = fs::File::open(folder).map_err(|source| Error::Read {
-                    path: folder.clone(),
-                    source,
-                })?;
-                Ok(Some(file.into()))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// Sets limits; what is not named stays as it is.
-    pub fn set(&self, resources: &LinuxResources) -> Result<()> {
-        let writes = match self.layout.version {
-            Version::V1 => v1::resources(resources),
-            Version::V2 => v2::resources(resources),
-        };
-        self.apply(&writes.map_err(Error::Invalid)?)
-    }
-
-    /// Sets which devices may be used: the rules replace those that were there.
-    pub fn set_devices(&self, resources: &LinuxResources) -> Result<()> {
-        if resources.devices.is_empty() {
-            return Ok(());
-        }
-        match (self.layout.version, self.folders.first()) {
-            (Version::V1, _) => self.apply(&v1::devices(&resources.devices)),
-            (Version::V2, Some(folder)) => {
-                let failed = |source| Error::Devices {
-                    path: folder.clone(),
-                    source,
-                };
-                let program = devices::program(&resources.devices).map_err(Error::Invalid)?;
-                device_bpf::attach(folder, program.as_deref()).map_err(failed)
-            }
-            (Version::V2, None) => Ok(()),
-        }
-    }
-
-    fn apply(&self, writes: &[Write]) -> Result<()> {
-        let mut later: Option<&Write> = None;
-        // The rules of devices are many lines for one file: it stays open for those that follow.
-        let mut last: Option<(PathBuf, fs::File)> = None;
-        for write in writes {
-            let Some(folder) = self.folder(write.controller) else {
-                if write.optional {
-                    continue;
-                }
-                return Err(Error::NoController {
-                    controller: write.controller.to_owned(),
-                });
-            };
-            let path = folder.join(&write.file);
-            let file = match last.take() {
-                Some((open, file)) if open == path => Ok(file),
-                _ => open(&path),
-            };
-            let done = file.and_then(|mut file| {
-                file.write_all(write.value.as_bytes())
-                    .map_err(|source| Error::Write {
-                        value: write.value.clone(),
-                        path: path.clone(),
-                        source,
-                    })?;
-                Ok(file)
-            });
-            match done {
-                Ok(file) => last = Some((path, file)),
-                Err(_) if write.optional => {}
-                // Memory alone may not exceed memory and swap: then the sum grows first, and this one after it.
-                Err(Error::Write { .. }) if write.file == v1::MEMORY_LIMIT && later.is_none() => {
-                    later = Some(write);
-                    continue;
-                }
-                Err(error) => return Err(self.explain(write, error)),
-            }
-            if let Some(write) = later.take() {
-                self.write_later(write)?;
-            }
-        }
-        later.map_or(Ok(()), |write| self.write_later(write))
-    }
-
-    fn write_later(&self, late: &Write) -> Result<()> {
-        let folder = self.folder(late.controller).unwrap_or(Path::new("/"));
-        write(&folder.join(&late.file), &late.value).map_err(|error| self.explain(late, error))
-    }
-
-    /// What a refusal means, where the kernel's word for it says little.
-    fn explain(&self, write: &Write, error: Error) -> Error {
-        let (Error::Write { source, .. } | Error::Open { source, .. }) = &error else {
-            return error;
-        };
-        let folder = self.folder(write.controller).unwrap_or(Path::new("/"));
-        let number = |file: &str| read(&folder.join(file)).unwrap_or_default().trim().to_owned();
-        match source.raw_os_error() {
-            Some(libc::EBUSY) if write.file == v1::MEMORY_LIMIT => Error::Invalid(format!(
-                "unable to set memory limit to {} (current usage: {}, peak usage: {})",
-                write.value,
-                number("memory.usage_in_bytes"),
-                number("memory.max_usage_in_bytes")
-            )),
-            Some(libc::ENOENT) if self.layout.version == Version::V2 && !write.controller.is_empty() => {
-                match number("cgroup.controllers")
-                    .split(' ')
-                    .any(|name| name == write.controller)
-                {
-                    true => error,
-                    false => Error::NoController {
-                        controller: write.controller.to_owned(),
-                    },
-                }
-            }
-            _ => error,
-        }
-    }
-
     /// Removes the cgroup and those below it. One that is gone is no error; every other is told of, after all were tried.
     pub fn destroy(&self) -> Result<()> {
         let mut first = None;
+        if let Some(unit) = &self.unit
+            && let Err(error) = unit.stop()
+        {
+            first.get_or_insert(error);
+        }
         let deadline = Instant::now() + BUSY;
         for folder in &self.folders {
             if let Err(error) = remove(folder, deadline) {
@@ -299,26 +210,41 @@ impl Manager {
         }
         first.map_or(Ok(()), Err)
     }
-}
 
-/// The open doors of a cgroup, one for each hierarchy, for a process that enters by itself: opened before the process is
-/// made, so that it needs neither the paths nor the right to open them.
-#[derive(Debug)]
-pub struct Entrance {
-    doors: Vec<fs::File>,
-}
+    /// One line that [`Manager::recall`] understands, for whoever has to note what is about to be made.
+    pub fn note(&self) -> String {
+        let folder = self.hierarchies().next().map(|(hierarchy, folder)| {
+            let inner = folder.strip_prefix(&hierarchy.mount).unwrap_or(folder);
+            format!("/{}", inner.display())
+        });
+        let folder = folder.unwrap_or_default();
+        match &self.unit {
+            Some(unit) if unit.user => format!("user:{}:{folder}", unit.name),
+            Some(unit) => format!("system:{}:{folder}", unit.name),
+            None => folder,
+        }
+    }
 
-impl Entrance {
-    /// Moves the calling process, which must have one thread. Allocates nothing and opens nothing.
-    pub fn enter(&self) -> std::io::Result<()> {
-        self.doors
-            .iter()
-            .try_for_each(|door| gantry_sys::fd::write_all(door.as_fd(), b"0"))
+    /// The cgroup of a [`Manager::note`].
+    pub fn recall(note: &str) -> Result<Self> {
+        let (unit, folder) = match note.splitn(3, ':').collect::<Vec<_>>()[..] {
+            [whose @ ("user" | "system"), name, folder] => {
+                let unit = Unit {
+                    name: name.to_owned(),
+                    user: whose == "user",
+                };
+                (Some(unit), folder)
+            }
+            _ => (None, note),
+        };
+        let mut manager = Self::in_layout(Layout::detect()?, Some(folder), "")?;
+        manager.unit = unit;
+        Ok(manager)
     }
 }
 
 /// A path as given, without its root and its empty and `.` parts.
-fn inner(given: &str) -> Result<PathBuf> {
+pub(crate) fn inner(given: &str) -> Result<PathBuf> {
     let parts = Path::new(given).components();
     if parts.clone().any(|part| part == Component::ParentDir) {
         return Err(Error::Path {
@@ -328,42 +254,6 @@ fn inner(given: &str) -> Result<PathBuf> {
     Ok(parts
         .filter(|part| matches!(part, Component::Normal(_)))
         .collect())
-}
-
-/// A new cpuset is empty, and takes no process until it has what its parent has. Those above may be empty too: who made
-/// them was killed, or is just about to fill them.
-fn fill_cpusets(mount: &Path, folder: &Path) -> Result<()> {
-    let below = folder.strip_prefix(mount).unwrap_or(Path::new(""));
-    let mut at = mount.to_owned();
-    for name in below {
-        let parent = at.clone();
-        at.push(name);
-        for file in ["cpuset.cpus", "cpuset.mems"] {
-            if read(&at.join(file))?.trim().is_empty() {
-                write(&at.join(file), read(&parent.join(file))?.trim())?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Passes the controllers down to `folder`. One that cannot be passed is missed only by a limit that needs it.
-fn enable_controllers(mount: &Path, folder: &Path) {
-    let below = folder.strip_prefix(mount).unwrap_or(Path::new(""));
-    let mut at = mount.to_owned();
-    let parents = below.components().count().saturating_sub(1);
-    for name in std::iter::once(OsStr::new("")).chain(below.iter().take(parents)) {
-        if !name.is_empty() {
-            at.push(name);
-        }
-        let available = fs::read_to_string(at.join("cgroup.controllers")).unwrap_or_default();
-        let enabled = fs::read_to_string(at.join("cgroup.subtree_control")).unwrap_or_default();
-        for controller in available.split_whitespace() {
-            if !enabled.split_whitespace().any(|name| name == controller) {
-                let _ = fs::write(at.join("cgroup.subtree_control"), format!("+{controller}"));
-            }
-        }
-    }
 }
 
 #[cfg(test)]

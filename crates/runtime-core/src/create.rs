@@ -6,20 +6,21 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use gantry_cgroups::Manager;
-use gantry_oci::runtime::{ContainerState, Hooks, LinuxIdMapping, State};
+use gantry_cgroups::{Manager, Named};
+use gantry_oci::runtime::{ContainerState, Hooks, State};
 use gantry_sys::process::{self, Forked, Pid};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::init::{self, Setup};
+use crate::init::{self, Receiver, Setup};
+use crate::log::Log;
 use crate::plan::{self, Namespaces};
 use crate::protocol::{Channel, Message};
 use crate::state::{Claim, FIFO, New, write_atomically};
-use crate::{hooks, seccomp};
+use crate::{birth, hooks, idmap, netdev, seccomp, sources};
 
 /// How a container is to be made, beside its bundle.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Options {
     /// Where the process id is written.
     pub pid_file: Option<PathBuf>,
@@ -33,6 +34,14 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// How many descriptors from 3 on the process keeps.
     pub preserve_fds: u32,
+    /// How many of them systemd's socket activation passed to us.
+    pub listen_fds: u32,
+    /// Whether systemd is to manage the cgroup.
+    pub systemd_cgroup: bool,
+    /// Whether the caller is an ordinary user to cgroups; to be found out if it is not said.
+    pub rootless: Option<bool>,
+    /// Where warnings go.
+    pub log: Log,
 }
 
 /// A container that waits to be started.
@@ -61,13 +70,15 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
     let filter = seccomp::compile(linux.seccomp.as_ref())?;
 
     let claim = Claim::new(root, id)?;
-    let cgroup = Manager::new(Some(&linux.cgroups_path), id)?;
-    refuse_foreign(&cgroup)?;
-    claim.intend(if linux.cgroups_path.is_empty() {
-        id
-    } else {
-        &linux.cgroups_path
+    let cgroup = Manager::named(&Named {
+        path: Some(&linux.cgroups_path),
+        id,
+        systemd: options.systemd_cgroup,
+        rootless: options.rootless.unwrap_or_else(gantry_cgroups::rootless),
+        annotations: Some(&config.spec.annotations),
     })?;
+    refuse_foreign(&cgroup)?;
+    claim.intend(&cgroup.note())?;
     let fifo_path = claim.folder().join(FIFO);
     let fifo = make_fifo(&fifo_path)?;
     let console = match (&options.console_socket, terminal) {
@@ -79,23 +90,17 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
         Some(Console::Keep) => Some(gantry_sys::socket::pair()?),
         _ => None,
     };
-    for join in &namespaces.join_before {
-        let path = Path::new(&join.path);
-        gantry_sys::ns::join(gantry_sys::path::open(path, libc_rdonly())?.as_fd(), join.flag)?;
-    }
-    if namespaces.new_time {
-        gantry_sys::ns::unshare(crate::plan::flag(gantry_oci::runtime::LinuxNamespaceType::Time))?;
-        for (clock, offset) in &linux.time_offsets {
-            let line = format!("{clock} {} {}", offset.secs, offset.nanosecs);
-            let path = "/proc/self/timens_offsets";
-            fs::write(path, line).map_err(Error::file("failed to set the time offsets in", path))?;
-        }
-    }
     let (ours, theirs) = Channel::pair()?;
     let hooks = config.spec.hooks.clone().unwrap_or_default();
     let console_end = match (&console, &console_pair) {
-        (Some(Console::Send(socket)), _) => Some(socket.as_fd()),
-        (_, Some((_, end))) => Some(end.as_fd()),
+        (Some(Console::Send(socket)), _) => Some(Receiver {
+            socket: socket.as_fd(),
+            ours: false,
+        }),
+        (_, Some((_, end))) => Some(Receiver {
+            socket: end.as_fd(),
+            ours: true,
+        }),
         _ => None,
     };
     let setup = Setup {
@@ -110,8 +115,10 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
         console: console_end,
         fifo: fifo.as_fd(),
         options,
+        by_root: process::euid() == 0,
     };
-    let (pid, pidfd) = match process::fork(namespaces.clone)? {
+    options.log.debug(|| "nsexec container setup".to_owned());
+    let (pid, pidfd) = match birth::make(&namespaces, &linux)? {
         Forked::Child => {
             drop(ours);
             init::run(&setup, &theirs)
@@ -124,7 +131,7 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
         cgroup: &cgroup,
         done: false,
     };
-    attempt.raise(id, config, &hooks, &namespaces, options, &ours)?;
+    attempt.raise(id, config, &hooks, &namespaces, &ours)?;
     let new = New {
         id,
         pid,
@@ -148,11 +155,6 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
     Ok(Created { pid, pidfd, console })
 }
 
-/// `O_RDONLY`.
-const fn libc_rdonly() -> i32 {
-    0
-}
-
 enum Console {
     Send(std::os::unix::net::UnixStream),
     Keep,
@@ -166,6 +168,10 @@ fn connect(path: &Path) -> Result<std::os::unix::net::UnixStream> {
 fn refuse_foreign(cgroup: &Manager) -> Result<()> {
     if !cgroup.exists() {
         return Ok(());
+    }
+    // Whoever was put into it would stop there.
+    if cgroup.freezer_state()? != Some(gantry_cgroups::FreezerState::Thawed) {
+        return Err(Error::State("container's cgroup unexpectedly frozen".to_owned()));
     }
     match cgroup.pids()?.len() {
         0 => Ok(()),
@@ -199,19 +205,18 @@ impl Attempt<'_> {
         config: &Config,
         hooks: &Hooks,
         namespaces: &Namespaces,
-        options: &Options,
         channel: &Channel,
     ) -> Result<()> {
         let linux = config.linux();
         let process = config.spec.process.as_ref();
         let prepared = self
-            .prepare(namespaces, &linux)
+            .prepare(namespaces, config)
             .and_then(|()| channel.send(&Message::Go, None));
         if let Err(error) = prepared {
             // It waits for us: ended, its silence is heard. If it had bad news before, its word explains more than our error.
             let _ = process::kill(self.pid, 9);
             return Err(match channel.receive() {
-                Ok(Some((Message::Failed(why), _))) => Error::Init(why),
+                Ok(Some((Message::Failed(why), _))) => during_init(&why),
                 _ => error,
             });
         }
@@ -223,15 +228,21 @@ impl Attempt<'_> {
             bundle: config.bundle.display().to_string(),
             annotations: config.spec.annotations.clone(),
         };
+        let mut sources = sources::Opener::new(config, &linux);
         loop {
             match channel.receive()? {
+                Some((Message::Source(at), _)) => {
+                    let copy = sources.open(at, self.pid)?;
+                    channel.send(&Message::Copied, Some(copy.as_fd()))?;
+                }
                 Some((Message::RunHooks, _)) => {
-                    hooks::run("prestart", &hooks.prestart, &state(ContainerState::Creating))?;
-                    hooks::run(
-                        "createRuntime",
-                        &hooks.create_runtime,
-                        &state(ContainerState::Creating),
-                    )?;
+                    let place = hooks::Place {
+                        folder: Some(&config.bundle),
+                        env: &[],
+                    };
+                    let state = state(ContainerState::Creating);
+                    hooks::run("prestart", &hooks.prestart, &state, &place)?;
+                    hooks::run("createRuntime", &hooks.create_runtime, &state, &place)?;
                     channel.send(&Message::HooksDone, None)?;
                 }
                 Some((Message::SeccompListener, Some(listener))) => {
@@ -244,7 +255,7 @@ impl Attempt<'_> {
                     )?;
                 }
                 Some((Message::Ready, _)) => break,
-                Some((Message::Failed(why), _)) => return Err(Error::Init(why)),
+                Some((Message::Failed(why), _)) => return Err(during_init(&why)),
                 Some(_) => {
                     return Err(Error::Init(
                         "the container's process said what it must not say".to_owned(),
@@ -263,42 +274,41 @@ impl Attempt<'_> {
         if let Some(score) = process.and_then(|process| process.oom_score_adj) {
             // Written by us: the process may not be allowed to lower its own.
             let path = format!("/proc/{}/oom_score_adj", self.pid);
-            fs::write(&path, score.to_string()).map_err(Error::file("failed to write", path))?;
+            let written = fs::write(&path, score.to_string());
+            // An ordinary user may not make a kill less likely.
+            if let Err(error) = written.map_err(Error::file("failed to write", path))
+                && process::euid() == 0
+            {
+                return Err(error);
+            }
         }
-        let _ = options;
         Ok(())
     }
 
-    fn prepare(&self, namespaces: &Namespaces, linux: &gantry_oci::runtime::Linux) -> Result<()> {
-        self.cgroup.create()?;
+    fn prepare(&self, namespaces: &Namespaces, config: &Config) -> Result<()> {
+        let linux = config.linux();
         let mut resources = linux.resources.clone().unwrap_or_default();
         resources.devices.extend(plan::always_allowed());
+        self.cgroup.create_for(self.pid, &resources)?;
         self.cgroup.set_devices(&resources)?;
-        self.cgroup.set(&resources)?;
-        if namespaces.new_user() {
+        self.cgroup.set_first(&resources)?;
+        if let Some(owner) = plan::cgroup_owner(&config.spec) {
+            self.cgroup.delegate(owner)?;
+        }
+        if namespaces.has_user && self.cgroup.entered_by_itself() {
             // Otherwise it enters by itself, which is much cheaper.
             self.cgroup.add(self.pid)?;
-            self.map("setgroups", "deny", process::euid() != 0)?;
-            self.map("uid_map", &mapping(&linux.uid_mappings), true)?;
-            self.map("gid_map", &mapping(&linux.gid_mappings), true)?;
         }
-        Ok(())
-    }
-
-    fn map(&self, file: &str, text: &str, wanted: bool) -> Result<()> {
-        if !wanted {
-            return Ok(());
+        if namespaces.new_user() && !namespaces.staged() {
+            idmap::map(self.pid, &linux.uid_mappings, &linux.gid_mappings)?;
         }
-        let path = format!("/proc/{}/{file}", self.pid);
-        fs::write(&path, text).map_err(Error::file("failed to write", path))
+        netdev::give(&linux, self.pid)
     }
 }
 
-fn mapping(ranges: &[LinuxIdMapping]) -> String {
-    ranges
-        .iter()
-        .map(|range| format!("{} {} {}\n", range.container_id, range.host_id, range.size))
-        .collect()
+/// Bad news from the container's process.
+fn during_init(why: &str) -> Error {
+    Error::Init(format!("error during container init: {why}"))
 }
 
 impl Drop for Attempt<'_> {

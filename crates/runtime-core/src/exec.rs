@@ -1,22 +1,25 @@
 //! A further process in a running container: the parent's side, and the child's.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use gantry_cgroups::{Entrance, Manager};
 use gantry_oci::runtime::{LinuxNamespaceType, Process};
 use gantry_sys::process::{self, Forked, Pid};
 use gantry_sys::{ns, prctl};
 
-use crate::config::check_process;
+use crate::birth;
+use crate::check::check_process;
 use crate::error::{Error, Result};
 use crate::init;
+use crate::log::Log;
 use crate::plan::{self, Namespaces};
 use crate::protocol::{Channel, Message};
 use crate::seccomp::{self, Filter};
 use crate::state::{Container, Status, write_atomically};
 
 /// How a process is to be added.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Options {
     /// Where the process id is written.
     pub pid_file: Option<PathBuf>,
@@ -26,10 +29,14 @@ pub struct Options {
     pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors from 3 on the process keeps.
     pub preserve_fds: u32,
-    /// A cgroup below that of the container.
-    pub cgroup: Option<String>,
+    /// Cgroups below that of the container: `PATH`, or of version 1 `CONTROLLER[,CONTROLLER…]:PATH`.
+    pub cgroups: Vec<String>,
     /// Adds the process to a frozen container too, where it waits.
     pub ignore_paused: bool,
+    /// Keeps the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// Where warnings go.
+    pub log: Log,
 }
 
 /// A process that runs.
@@ -78,31 +85,45 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         .then(gantry_sys::socket::pair)
         .transpose()?;
     let console_end = match (&console, &pair) {
-        (Some(socket), _) => Some(socket.as_fd()),
-        (None, Some((_, end))) => Some(end.as_fd()),
+        (Some(socket), _) => Some(init::Receiver {
+            socket: socket.as_fd(),
+            ours: false,
+        }),
+        (None, Some((_, end))) => Some(init::Receiver {
+            socket: end.as_fd(),
+            ours: true,
+        }),
         (None, None) => None,
     };
     let flags = joined(container, &linux);
+    let user = flags & plan::flag(LinuxNamespaceType::User);
+    // An ordinary user may enter the others only as root of that namespace.
+    let staged = user != 0 && process::euid() != 0;
     let has_pid = Namespaces::of(&linux).has_pid();
-    if has_pid {
+    if has_pid && !staged {
         // Holds for the children that are made from now on, not for us.
         ns::join(init.as_fd(), plan::flag(LinuxNamespaceType::Pid))?;
     }
-    let cgroup = match &options.cgroup {
-        Some(below) => cgroup.entrance_below(below)?,
-        None => cgroup.entrance()?,
-    };
+    let manager = cgroup;
+    let cgroup = entrance(&manager, &options.cgroups, container.pid())?;
     let (ours, theirs) = Channel::pair()?;
     let child = Child {
         init: init.as_fd(),
         cgroup: &cgroup,
-        flags,
+        flags: if staged { flags & !user } else { flags },
+        in_user_namespace: user != 0,
         process,
         filter: filter.as_ref(),
+        container: container.id(),
+        linux: &linux,
         console: console_end,
         options,
     };
-    let (pid, pidfd) = match process::fork(0)? {
+    let made = match staged {
+        true => birth::make_within(init.as_fd(), user | flags & plan::flag(LinuxNamespaceType::Pid))?,
+        false => process::fork(0)?,
+    };
+    let (pid, pidfd) = match made {
         Forked::Child => {
             drop(ours);
             child.run(&theirs)
@@ -110,7 +131,12 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         Forked::Parent(pid, pidfd) => (pid, pidfd),
     };
     drop(theirs);
-    let raised = raise(&ours, pid, process, &linux, container);
+    let below = options.cgroups.first().map_or("", String::as_str);
+    let moved = match manager.entered_by_itself() {
+        true => Ok(()),
+        false => manager.add_below(below, pid).map_err(Error::from),
+    };
+    let raised = moved.and_then(|()| raise(&ours, pid, process, &linux, container));
     if let Err(error) = raised {
         let _ = process::kill(pid, 9);
         let _ = process::wait(pid);
@@ -130,6 +156,52 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
     Ok(Executed { pid, pidfd, console })
 }
 
+/// The way into the container's cgroup, or into those below it that are named.
+fn entrance(cgroup: &Manager, below: &[String], first: Pid) -> Result<Entrance> {
+    if !cgroup.entered_by_itself() {
+        return Ok(Entrance::default());
+    }
+    let mut paths: Vec<(String, String)> = Vec::new();
+    for text in below {
+        let bad = |why: String| Error::Config(format!("invalid --cgroup argument: {text} ({why})"));
+        let (controllers, path) = match text.split_once(':') {
+            Some((controllers, path)) => (controllers, path),
+            None if below.len() == 1 => ("", text.as_str()),
+            None => return Err(bad("missing <controller>: prefix".to_owned())),
+        };
+        if Path::new(path)
+            .components()
+            .any(|part| part == std::path::Component::ParentDir)
+        {
+            return Err(Error::Config(format!("bad sub cgroup path: {path}")));
+        }
+        if !text.contains(':') {
+            return cgroup.entrance_below(path).map_err(|error| nowhere(path, &error));
+        }
+        for name in controllers.split(',') {
+            if name.is_empty() {
+                return Err(bad("empty <controller> prefix".to_owned()));
+            }
+            if paths.iter().any(|(known, _)| known == name) {
+                return Err(bad(format!("controller {name} specified multiple times")));
+            }
+            paths.push((name.to_owned(), path.to_owned()));
+        }
+    }
+    match paths.as_slice() {
+        [] => Ok(cgroup.entrance_beside(first)?),
+        [(_, path), ..] => cgroup.entrance_of(&paths).map_err(|error| nowhere(path, &error)),
+    }
+}
+
+fn nowhere(path: &str, error: &gantry_cgroups::Error) -> Error {
+    let why = crate::error::chain(error);
+    match error {
+        gantry_cgroups::Error::Invalid(_) => Error::Config(why),
+        _ => Error::Init(format!("error adding pid to cgroup {path:?}: {why}")),
+    }
+}
+
 fn raise(
     channel: &Channel,
     pid: Pid,
@@ -139,7 +211,12 @@ fn raise(
 ) -> Result<()> {
     if let Some(score) = process.oom_score_adj {
         let path = format!("/proc/{pid}/oom_score_adj");
-        std::fs::write(&path, score.to_string()).map_err(Error::file("failed to write", path))?;
+        let written = std::fs::write(&path, score.to_string());
+        if let Err(error) = written.map_err(Error::file("failed to write", path))
+            && process::euid() == 0
+        {
+            return Err(error);
+        }
     }
     channel.send(&Message::Go, None)?;
     loop {
@@ -171,11 +248,14 @@ fn joined(container: &Container, linux: &gantry_oci::runtime::Linux) -> i32 {
 
 struct Child<'a> {
     init: BorrowedFd<'a>,
-    cgroup: &'a gantry_cgroups::Entrance,
+    cgroup: &'a Entrance,
     flags: i32,
+    in_user_namespace: bool,
     process: &'a Process,
+    container: &'a str,
+    linux: &'a gantry_oci::runtime::Linux,
     filter: Option<&'a Filter>,
-    console: Option<BorrowedFd<'a>>,
+    console: Option<init::Receiver<'a>>,
     options: &'a Options,
 }
 
@@ -191,19 +271,49 @@ impl Child<'_> {
         // The container's processes see us from now on: they must not see into us.
         prctl::set_dumpable(false)?;
         channel.expect(&Message::Go)?;
-        crate::init::enter(self.cgroup)?;
+        let log = &self.options.log;
+        log.debug(|| format!("nsexec[{}]: nsexec container setup", process::pid()));
+        log.debug(|| "child process in init()".to_owned());
+        let affinity = self.process.exec_cpu_affinity.clone().unwrap_or_default();
+        if !affinity.initial.is_empty() {
+            // Before the cgroup's own set of processors is that of its mask.
+            init::set_affinity(&affinity.initial)?;
+            log.debug(|| {
+                let mask = init::mask(&affinity.initial).unwrap_or_default();
+                format!(
+                    "nsexec[{}]: affinity: {}",
+                    process::pid(),
+                    init::hexadecimal(&mask)
+                )
+            });
+        }
+        init::enter(self.cgroup, affinity.initial.is_empty())?;
+        if !affinity.last.is_empty() {
+            init::set_affinity(&affinity.last)?;
+        }
         ns::join(self.init, self.flags)?;
         std::env::set_current_dir("/").map_err(Error::file("failed to change the directory to", "/"))?;
-        if self.flags & plan::flag(LinuxNamespaceType::User) != 0 {
+        if self.in_user_namespace {
             process::become_user(0, 0, None)?;
         }
         process::setsid()?;
-        if let Some(socket) = self.console {
-            init::send_terminal(socket, self.process.console_size.as_ref(), false)?;
+        if !self.options.no_new_keyring {
+            gantry_sys::keyring::join_session(&format!("_ses.{}", self.container))?;
+        }
+        if let Some(receiver) = self.console {
+            init::send_terminal(receiver, self.process.console_size.as_ref(), false)?;
         }
         init::label(self.process)?;
-        let program = init::prepare(self.process, self.filter, channel, self.options.preserve_fds)?;
+        init::treat(self.process, self.linux)?;
+        let keeping = init::Keeping {
+            preserved: self.options.preserve_fds,
+            listened: 0,
+            descriptors: &[],
+            log,
+        };
+        let program = init::prepare(self.process, self.filter, channel, &keeping)?;
         prctl::set_parent_death_signal(0)?;
+        log.debug(|| "setns_init: about to exec".to_owned());
         Err(program.exec())
     }
 }

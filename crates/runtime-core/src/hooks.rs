@@ -2,6 +2,7 @@
 
 use std::io::{Read, Seek, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,23 +10,36 @@ use gantry_oci::runtime::{Hook, State};
 
 use crate::error::{Error, Result, chain};
 
+/// Where hooks run.
+pub(crate) struct Place<'a> {
+    /// Their working directory; ours when none is given.
+    pub(crate) folder: Option<&'a Path>,
+    /// The environment of those that have none of their own.
+    pub(crate) env: &'a [String],
+}
+
 /// Runs hooks in order; the first that fails ends it.
-pub(crate) fn run(name: &str, hooks: &[Hook], state: &State) -> Result<()> {
+pub(crate) fn run(name: &str, hooks: &[Hook], state: &State, place: &Place<'_>) -> Result<()> {
     for (at, hook) in hooks.iter().enumerate() {
-        one(hook, state).map_err(|why| Error::Init(format!("error running {name} hook #{at}: {why}")))?;
+        one(hook, state, place)
+            .map_err(|why| Error::Init(format!("error running {name} hook #{at}: {why}")))?;
     }
     Ok(())
 }
 
-fn one(hook: &Hook, state: &State) -> Result<(), String> {
+fn one(hook: &Hook, state: &State, place: &Place<'_>) -> Result<(), String> {
     let input = serde_json::to_vec(state).map_err(|error| error.to_string())?;
     let mut command = Command::new(&hook.path);
     if let Some((name, rest)) = hook.args.split_first() {
         command.arg0(name).args(rest);
     }
+    let env = if hook.env.is_empty() { place.env } else { &hook.env };
     command
         .env_clear()
-        .envs(hook.env.iter().filter_map(|pair| pair.split_once('=')));
+        .envs(env.iter().filter_map(|pair| pair.split_once('=')));
+    if let Some(folder) = place.folder {
+        command.current_dir(folder);
+    }
     // Kept in memory rather than in pipes, which fill up when nobody reads them, and which a descendant may keep open.
     let memory = |name| gantry_sys::fd::memory(name).map(std::fs::File::from);
     let mut stdout = memory("stdout").map_err(|error| chain(&error))?;
@@ -67,13 +81,35 @@ fn one(hook: &Hook, state: &State) -> Result<(), String> {
     }
     let how = match status.code() {
         Some(code) => format!("exit status {code}"),
-        None => status.to_string(),
+        None => format!(
+            "signal: {}",
+            signal_words(std::os::unix::process::ExitStatusExt::signal(&status))
+        ),
     };
     Err(format!(
         "{how}, stdout: {}, stderr: {}",
         said(&mut stdout),
         said(&mut stderr)
     ))
+}
+
+/// What ended a hook, in the words that callers know.
+fn signal_words(number: Option<i32>) -> String {
+    let words = match number {
+        Some(1) => "hangup",
+        Some(2) => "interrupt",
+        Some(3) => "quit",
+        Some(4) => "illegal instruction",
+        Some(6) => "aborted",
+        Some(7) => "bus error",
+        Some(9) => "killed",
+        Some(11) => "segmentation fault",
+        Some(13) => "broken pipe",
+        Some(15) => "terminated",
+        Some(31) => "bad system call",
+        other => return format!("signal {}", other.unwrap_or_default()),
+    };
+    words.to_owned()
 }
 
 /// The beginning of what a hook wrote.

@@ -1,28 +1,44 @@
 //! The OCI runtime as a library: a configuration is read, checked and planned, then done.
 #![doc = include_str!("../README.md")]
 
+pub mod check;
 pub mod config;
 pub mod create;
 pub mod error;
+pub mod events;
 pub mod exec;
 pub mod foreground;
 pub mod lifecycle;
+pub mod log;
 pub mod plan;
 pub mod protocol;
 pub mod state;
 
+mod birth;
 mod hooks;
+mod idmap;
 mod init;
+mod netdev;
 mod seccomp;
+mod sources;
 
 pub use error::{Error, Result};
 pub use gantry_oci::runtime::{self as oci, SPEC_VERSION};
+/// What a cgroup has used.
+pub mod stats {
+    pub use gantry_cgroups::{BlkioEntry, Cpu, Memory, Pids, Stats};
+}
 pub use gantry_sys::trace::rfc3339;
 pub use gantry_sys::{exe, signal};
 
 /// Whether root runs us.
 pub fn is_root() -> bool {
     gantry_sys::process::euid() == 0
+}
+
+/// Whether the machine's cgroups are of version 2 alone.
+pub fn cgroups_are_unified() -> bool {
+    gantry_cgroups::Layout::detect().is_ok_and(|layout| layout.version == gantry_cgroups::Version::V2)
 }
 
 /// Who runs us: user and group.
@@ -50,6 +66,12 @@ pub fn mount_options() -> Vec<&'static str> {
 /// Every kind of namespace.
 pub fn namespaces() -> Vec<&'static str> {
     vec!["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"]
+}
+
+/// Every mode and every flag of memory policies.
+pub fn memory_policies() -> (Vec<&'static str>, Vec<&'static str>) {
+    let names = |table: &'static [(&'static str, i32)]| table.iter().map(|(name, _)| *name).collect();
+    (names(init::MEMORY_MODES), names(init::MEMORY_FLAGS))
 }
 
 /// Every capability.

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use gantry_oci::runtime::LinuxResources;
+use gantry_oci::runtime::{LinuxNamespaceType, LinuxResources};
 use gantry_sys::process;
 
 use crate::error::{Error, Result, chain};
@@ -13,6 +13,12 @@ use crate::state::{Container, INTENT, Status};
 
 /// How long a killed container may take to be gone.
 const DEATH: Duration = Duration::from_secs(10);
+
+/// Hooks that run wherever the command was given.
+const ELSEWHERE: hooks::Place<'static> = hooks::Place {
+    folder: None,
+    env: &[],
+};
 
 /// Lets a created container's process execute the user's program.
 pub fn start(container: &Container) -> Result<()> {
@@ -46,6 +52,7 @@ pub fn start(container: &Container) -> Result<()> {
         "poststart",
         &hooks.poststart,
         &container.oci_state(Status::Running),
+        &ELSEWHERE,
     ) {
         // The specification, since 1.3: it fails the start, and the container ends.
         let _ = process::kill(container.pid(), 9);
@@ -56,7 +63,11 @@ pub fn start(container: &Container) -> Result<()> {
 
 /// Sends a signal to the container's first process, or with `all` to every one.
 pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
-    if all {
+    // Without a namespace of process ids the others would outlive the first one.
+    if all || (signal == 9 && !has_own_pids(container)) {
+        if container.status()? == Status::Stopped && container.cgroup()?.pids()?.is_empty() {
+            return if all { Ok(()) } else { Err(Error::NotRunning) };
+        }
         let cgroup = container.cgroup()?;
         if signal == 9 {
             return Ok(cgroup.kill()?);
@@ -86,6 +97,13 @@ pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
         container.cgroup()?.thaw()?;
     }
     Ok(())
+}
+
+fn has_own_pids(container: &Container) -> bool {
+    let namespaces = container.spec().linux.iter().flat_map(|linux| &linux.namespaces);
+    namespaces
+        .into_iter()
+        .any(|one| one.typ == LinuxNamespaceType::Pid && one.path.is_empty())
 }
 
 /// Stops every process of the container where it is.
@@ -151,7 +169,8 @@ fn remove(container: &Container) -> Result<()> {
     // Without a namespace of process ids others may have outlived the first one.
     clear(&cgroup)?;
     let hooks = container.spec().hooks.clone().unwrap_or_default();
-    let hooked = hooks::run("poststop", &hooks.poststop, &container.oci_state(Status::Stopped));
+    let state = container.oci_state(Status::Stopped);
+    let hooked = hooks::run("poststop", &hooks.poststop, &state, &ELSEWHERE);
     let destroyed = cgroup.destroy().map_err(Error::from);
     let forgotten = match &destroyed {
         Ok(()) => container.forget(),
@@ -192,7 +211,7 @@ pub fn delete_remains(root: &Path, id: &str) -> Result<bool> {
     let folder = root.join(id);
     if let Ok(path) = std::fs::read_link(folder.join(INTENT)) {
         // Its process may wait there to be started by somebody who does not know of it.
-        let cgroup = gantry_cgroups::Manager::new(path.to_str(), id)?;
+        let cgroup = gantry_cgroups::Manager::recall(&path.to_string_lossy())?;
         clear(&cgroup)?;
         cgroup.destroy()?;
     }

@@ -1,6 +1,6 @@
 //! What a configuration means for the kernel, worked out before anything is done. Pure.
 
-use gantry_oci::runtime::{Linux, LinuxDeviceCgroup, LinuxNamespaceType};
+use gantry_oci::runtime::{Linux, LinuxDeviceCgroup, LinuxNamespace, LinuxNamespaceType, Mount, Spec};
 
 /// A namespace that is joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,11 +18,14 @@ pub struct Namespaces {
     pub clone: u64,
     /// Made by the parent before it: a process enters a time namespace only by being made.
     pub new_time: bool,
+    /// Whether there is one of users, made or joined.
+    pub has_user: bool,
     /// Made by the process once it is in its cgroup.
     pub new_cgroup: bool,
-    /// Joined by the parent before: the same holds for process ids and time.
+    /// Joined before the process is made: what it owns is then owned by them, and those of process ids and time are
+    /// entered in no other way.
     pub join_before: Vec<Join>,
-    /// Joined by the process, that of users first.
+    /// Joined by the process.
     pub join: Vec<Join>,
 }
 
@@ -63,35 +66,41 @@ pub fn word(kind: LinuxNamespaceType) -> &'static str {
     }
 }
 
-/// The path of the cgroup that systemd would make for `SLICE:PREFIX:NAME`: its folder is the same whoever makes it. Any other
-/// path is left as it is.
-pub fn systemd_path(path: &str) -> String {
-    let parts: Vec<&str> = path.split(':').collect();
-    let [slice, prefix, name] = parts[..] else {
-        return path.to_owned();
+/// The host's id of the user to whom a container's cgroup is given: one that has a namespace of cgroups of its own and
+/// may write into it.
+pub fn cgroup_owner(spec: &Spec) -> Option<u32> {
+    let linux = spec.linux.as_ref()?;
+    let own = |one: &LinuxNamespace| one.typ == LinuxNamespaceType::Cgroup && one.path.is_empty();
+    let writable = |mount: &Mount| {
+        mount.source == "cgroup"
+            && mount.destination.trim_end_matches('/') == "/sys/fs/cgroup"
+            && !mount.options.iter().any(|option| option == "ro")
     };
-    let slice = if slice.is_empty() { "system.slice" } else { slice };
-    let unit = match (name.ends_with(".slice"), prefix.is_empty()) {
-        (true, _) => name.to_owned(),
-        (false, true) => format!("{name}.scope"),
-        (false, false) => format!("{prefix}-{name}.scope"),
-    };
-    // The slice `a-b.slice` is within `a.slice`; `-.slice` is the root.
-    let stem = slice.trim_end_matches(".slice");
-    let mut folder = String::new();
-    for (at, _) in stem.match_indices('-').filter(|(at, _)| *at > 0) {
-        folder.push_str(&format!("/{}.slice", &stem[..at]));
+    if !linux.namespaces.iter().any(own) || !spec.mounts.iter().any(writable) {
+        return None;
     }
-    if stem != "-" {
-        folder.push_str(&format!("/{stem}.slice"));
-    }
-    format!("{folder}/{unit}")
+    let inside = spec.process.as_ref().map_or(0, |process| process.user.uid);
+    let range = linux
+        .uid_mappings
+        .iter()
+        .find(|range| (range.container_id..range.container_id.saturating_add(range.size)).contains(&inside));
+    range.map(|range| range.host_id + (inside - range.container_id))
 }
 
 /// Rules for devices that every container has behind its own: nodes may be made, and those that are always there be used.
 pub fn always_allowed() -> Vec<LinuxDeviceCgroup> {
     const ALL: i64 = -1;
-    let used = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, ALL)];
+    let used = [
+        (1, 3),
+        (1, 5),
+        (1, 7),
+        (1, 8),
+        (1, 9),
+        (5, 0),
+        (5, 2),
+        (136, ALL),
+        (10, 200),
+    ];
     let rule = |typ: &str, major, minor, access: &str| LinuxDeviceCgroup {
         allow: true,
         typ: typ.to_owned(),
@@ -107,10 +116,22 @@ pub fn always_allowed() -> Vec<LinuxDeviceCgroup> {
 impl Namespaces {
     /// Sorts a configuration's namespaces by how they come about.
     pub fn of(linux: &Linux) -> Self {
-        let mut plan = Self::default();
+        let user = linux
+            .namespaces
+            .iter()
+            .any(|one| one.typ == LinuxNamespaceType::User);
+        let mut plan = Self {
+            has_user: user,
+            ..Self::default()
+        };
         for namespace in &linux.namespaces {
             let flag = flag(namespace.typ);
-            let before = matches!(namespace.typ, LinuxNamespaceType::Pid | LinuxNamespaceType::Time);
+            // The stage looks at its own /proc, which it would not find in another's mount namespace.
+            let before = match namespace.typ {
+                LinuxNamespaceType::Pid | LinuxNamespaceType::Time => true,
+                LinuxNamespaceType::Mount => false,
+                _ => user,
+            };
             match (namespace.path.is_empty(), namespace.typ) {
                 (true, LinuxNamespaceType::Cgroup) => plan.new_cgroup = true,
                 (true, LinuxNamespaceType::Time) => plan.new_time = true,
@@ -128,15 +149,17 @@ impl Namespaces {
                 }
             }
         }
-        // What a user namespace owns can be joined only from within it.
-        plan.join
-            .sort_by_key(|join| join.flag != flag(LinuxNamespaceType::User));
         plan
     }
 
     /// Whether the container has a user namespace of its own, made with it.
     pub fn new_user(&self) -> bool {
         self.clone & flag(LinuxNamespaceType::User) as u64 != 0
+    }
+
+    /// Whether it is made by way of a process that enters namespaces before.
+    pub fn staged(&self) -> bool {
+        self.new_time || !self.join_before.is_empty()
     }
 
     /// Whether it has a network namespace of its own, made with it.
@@ -156,19 +179,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn systemds_names_are_paths() {
-        for (name, path) in [
-            ("system.slice:docker:abc", "/system.slice/docker-abc.scope"),
-            (":cri:x", "/system.slice/cri-x.scope"),
-            ("-.slice::x", "/x.scope"),
-            (
-                "kube-pods-pod1.slice:c:x",
-                "/kube.slice/kube-pods.slice/kube-pods-pod1.slice/c-x.scope",
-            ),
-            ("/a/b", "/a/b"),
-        ] {
-            assert_eq!(systemd_path(name), path);
-        }
+    fn a_cgroup_is_given_to_who_may_write_into_it() {
+        let owner = |options: &str, kind: &str| {
+            let text = format!(
+                r#"{{"ociVersion":"1.0.0","process":{{"cwd":"/","user":{{"uid":7,"gid":0}}}},
+                "mounts":[{{"destination":"/sys/fs/cgroup","source":"cgroup","type":"cgroup","options":[{options}]}}],
+                "linux":{{"namespaces":[{{"type":"{kind}"}}],
+                "uidMappings":[{{"containerID":0,"hostID":1000,"size":1}},{{"containerID":1,"hostID":5000,"size":10}}]}}}}"#
+            );
+            cgroup_owner(&serde_json::from_str(&text).unwrap())
+        };
+        assert_eq!(owner("\"rw\"", "cgroup"), Some(5006));
+        assert_eq!(owner("\"ro\"", "cgroup"), None);
+        assert_eq!(owner("", "pid"), None);
     }
 
     #[test]
@@ -181,8 +204,16 @@ mod tests {
         let plan = Namespaces::of(&linux);
         assert_eq!(plan.clone, 0x0002_0000 | 0x0400_0000);
         assert!(plan.new_cgroup && plan.new_time && plan.has_pid() && !plan.new_user());
-        let paths: Vec<&str> = plan.join.iter().map(|join| join.path.as_str()).collect();
-        assert_eq!(paths, ["/u", "/n"]);
-        assert_eq!(plan.join_before[0].path, "/p");
+        let paths = |joins: &[Join]| joins.iter().map(|join| join.path.clone()).collect::<Vec<_>>();
+        assert_eq!(paths(&plan.join_before), ["/p", "/n", "/u"]);
+        assert!(plan.staged() && plan.join.is_empty());
+        // Without a user namespace the process joins by itself what it can, which costs no second process.
+        let linux: Linux = serde_json::from_str(
+            r#"{"namespaces":[{"type":"network","path":"/n"},{"type":"ipc","path":"/i"},{"type":"pid"},{"type":"mount"}]}"#,
+        )
+        .unwrap();
+        let plan = Namespaces::of(&linux);
+        assert_eq!(paths(&plan.join), ["/n", "/i"]);
+        assert!(!plan.staged());
     }
 }

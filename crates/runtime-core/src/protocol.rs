@@ -3,9 +3,11 @@
 //!
 //! ```text
 //! runtime (parent)                          process (child)
-//!    │ clone3: the namespaces that are made      │
+//!    │ clone3: the namespaces that are made      │ (`birth`: or by way of a process that joins some before)
 //!    │ id mappings, cgroup made and limited      │ (without a user namespace: mounts meanwhile)
 //!    │ Go ─────────────────────────────────────► │ enters the cgroup; cgroup namespace, cgroup mounts, devices
+//!    │ ◄────────────────────────── Source(which) │ only for bind mounts that it cannot copy by itself
+//!    │ Copied + fd ────────────────────────────► │
 //!    │ ◄──────────────────────────── RunHooks    │ only if there are hooks
 //!    │ prestart, createRuntime                   │
 //!    │ HooksDone ──────────────────────────────► │ createContainer, pivot_root, console, masks, user, seccomp
@@ -15,7 +17,9 @@
 //!    │          at any time: Failed(sentence)    │
 //! ```
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use gantry_sys::process::Pid;
 
 use crate::error::{Error, Result};
 
@@ -31,8 +35,18 @@ pub enum Message {
     RunHooks,
     /// They have run.
     HooksDone,
+    /// The source of a mount, by its place in the list, is to be copied.
+    Source(usize),
+    /// Here it is: it comes along.
+    Copied,
     /// The descriptor of seccomp's notifications comes along.
     SeccompListener,
+    /// The stage's ids are to be mapped.
+    Map,
+    /// The offsets of its time namespace are to be written.
+    Offsets,
+    /// The container's process is made: its number; its pidfd comes along.
+    Born(Pid),
     /// All is set up.
     Ready,
     /// It failed, and why.
@@ -41,7 +55,19 @@ pub enum Message {
 
 impl Message {
     fn encode(&self) -> Vec<u8> {
+        let number;
         let (kind, text) = match self {
+            Self::Map => (b'M', ""),
+            Self::Offsets => (b'O', ""),
+            Self::Born(pid) => {
+                number = pid.to_string();
+                (b'B', number.as_str())
+            }
+            Self::Source(at) => {
+                number = at.to_string();
+                (b'U', number.as_str())
+            }
+            Self::Copied => (b'C', ""),
             Self::Go => (b'G', ""),
             Self::RunHooks => (b'H', ""),
             Self::HooksDone => (b'D', ""),
@@ -57,6 +83,11 @@ impl Message {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (kind, text) = bytes.split_first()?;
         Some(match kind {
+            b'M' => Self::Map,
+            b'O' => Self::Offsets,
+            b'B' => Self::Born(std::str::from_utf8(text).ok()?.parse().ok()?),
+            b'U' => Self::Source(std::str::from_utf8(text).ok()?.parse().ok()?),
+            b'C' => Self::Copied,
             b'G' => Self::Go,
             b'H' => Self::RunHooks,
             b'D' => Self::HooksDone,
@@ -79,6 +110,11 @@ impl Channel {
         Ok((Self(a), Self(b)))
     }
 
+    /// Its number, which the process keeps when it closes all others.
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
     /// Sends a message, with a descriptor beside it or not.
     pub fn send(&self, message: &Message, passed: Option<BorrowedFd<'_>>) -> Result<()> {
         Ok(gantry_sys::socket::send(
@@ -90,7 +126,13 @@ impl Channel {
 
     /// The next message; none when the other side is gone.
     pub fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>> {
-        let (bytes, passed) = gantry_sys::socket::receive(self.0.as_fd(), LIMIT)?;
+        const RESET: i32 = 104;
+        let received = match gantry_sys::socket::receive(self.0.as_fd(), LIMIT) {
+            // The other side ended without reading what we said. What it said before is still to be had.
+            Err(error) if error.errno() == RESET => gantry_sys::socket::receive(self.0.as_fd(), LIMIT),
+            other => other,
+        };
+        let (bytes, passed) = received?;
         if bytes.is_empty() {
             return Ok(None);
         }
@@ -126,6 +168,11 @@ mod tests {
             Message::RunHooks,
             Message::HooksDone,
             Message::Ready,
+            Message::Map,
+            Message::Offsets,
+            Message::Born(4711),
+            Message::Source(3),
+            Message::Copied,
             Message::Failed("no".into()),
         ];
         for message in all {
@@ -136,6 +183,12 @@ mod tests {
         assert_eq!(b.expect(&Message::Go).unwrap_err().to_string(), "why");
         drop(a);
         assert!(b.receive().unwrap().is_none());
+        // Who ends with bad news, and did not read what it was told, is heard.
+        let (a, b) = Channel::pair().unwrap();
+        b.send(&Message::Go, None).unwrap();
+        a.send(&Message::Failed("early".into()), None).unwrap();
+        drop(a);
+        assert_eq!(b.expect(&Message::Ready).unwrap_err().to_string(), "early");
         assert_eq!(Message::decode(b"?"), None);
     }
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use gantry_cgroups::{FreezerState, Manager};
+use gantry_cgroups::{FreezerState, Manager, Unit};
 use gantry_oci::runtime::Spec;
 use gantry_sys::process::Pid;
 use gantry_sys::procfs;
@@ -33,6 +33,9 @@ struct Record {
     uid: u32,
     /// Its cgroup's folder by controller.
     cgroup_paths: Vec<(String, PathBuf)>,
+    /// systemd's unit that it is, and whether it is of the user's systemd.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cgroup_unit: Option<(String, bool)>,
     config: Box<serde_json::value::RawValue>,
 }
 
@@ -144,6 +147,7 @@ impl Claim {
             created: gantry_sys::trace::rfc3339(std::time::SystemTime::now()),
             uid: gantry_sys::process::euid(),
             cgroup_paths: new.cgroup.paths(),
+            cgroup_unit: new.cgroup.unit().map(|unit| (unit.name.clone(), unit.user)),
             config,
         };
         let path = self.folder.join("state.json");
@@ -300,7 +304,9 @@ impl Container {
 
     /// Its cgroup.
     pub fn cgroup(&self) -> Result<Manager> {
-        Ok(Manager::restore(&self.record.cgroup_paths)?)
+        let unit = self.record.cgroup_unit.clone();
+        let unit = unit.map(|(name, user)| Unit { name, user });
+        Ok(Manager::restore(&self.record.cgroup_paths, unit)?)
     }
 
     /// The FIFO at which its process waits.

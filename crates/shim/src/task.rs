@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Instant, SystemTime};
 
-use gantry_cgroups::Manager;
+use gantry_cgroups::{Manager, Named};
 use gantry_errdefs::Error;
 use gantry_shim_api::messages as m;
 use gantry_sys::{pty, socket};
@@ -311,7 +311,13 @@ impl Task {
         let Some(linux) = bundle::linux(&self.bundle) else {
             return;
         };
-        self.cgroup = Manager::new(Some(&linux.cgroups_path), &self.id).ok();
+        let named = Named {
+            path: Some(&linux.cgroups_path),
+            id: &self.id,
+            systemd: self.runtime.systemd_cgroup,
+            ..Named::default()
+        };
+        self.cgroup = Manager::named(&named).ok();
         self.own_pids = linux
             .namespaces
             .unwrap_or_default()

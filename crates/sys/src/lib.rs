@@ -10,6 +10,7 @@ pub mod fd;
 pub mod keyring;
 pub mod memory;
 pub mod mount;
+pub mod netlink;
 pub mod ns;
 pub mod path;
 pub mod prctl;

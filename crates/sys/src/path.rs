@@ -98,9 +98,16 @@ pub fn relative(path: &Path) -> &Path {
     }
 }
 
+/// How many links that lead nowhere are followed to what is then made.
+const LINKS: u32 = 40;
+
 /// Makes the folders of `path` below `root` that are missing, with `mode`, and opens the last. Links are followed as if
-/// `root` were `/`; a link that leads nowhere is an error.
+/// `root` were `/`, and what they lead to is made if it is missing.
 pub fn make_dirs_in_root(root: BorrowedFd<'_>, path: &Path, mode: u32) -> Result<OwnedFd> {
+    make_dirs(root, path, mode, LINKS)
+}
+
+fn make_dirs(root: BorrowedFd<'_>, path: &Path, mode: u32, links: u32) -> Result<OwnedFd> {
     let flags = libc::O_PATH | libc::O_DIRECTORY;
     match open_in_root(root, path, flags) {
         Err(error) if error.errno() == libc::ENOENT => {}
@@ -124,7 +131,7 @@ pub fn make_dirs_in_root(root: BorrowedFd<'_>, path: &Path, mode: u32) -> Result
             other => break other?,
         }
     };
-    for name in &names[there..] {
+    for (at, name) in names.iter().enumerate().skip(there) {
         if *name == ".." {
             let error = std::io::Error::from_raw_os_error(libc::ENOENT);
             return Err(Error::new(format!("make the folder {}", path.display()), error));
@@ -133,19 +140,54 @@ pub fn make_dirs_in_root(root: BorrowedFd<'_>, path: &Path, mode: u32) -> Result
             Err(error) if error.errno() == libc::EEXIST => {}
             other => other?,
         }
-        dir = openat2(
+        let below = openat2(
             dir.as_fd(),
             Path::new(name),
             flags | libc::O_NOFOLLOW,
             0,
             BENEATH | NO_SYMLINKS,
-        )?;
+        );
+        dir = match below {
+            Err(error) if is_link(&error) && links > 0 => {
+                let mut led = where_it_leads(root, dir.as_fd(), name)?;
+                led.extend(&names[at + 1..]);
+                return make_dirs(root, &led, mode, links - 1);
+            }
+            other => other?,
+        };
     }
     Ok(dir)
 }
 
+/// What the kernel says of a link where none may be.
+fn is_link(error: &Error) -> bool {
+    matches!(error.errno(), libc::ELOOP | libc::ENOTDIR)
+}
+
+/// The target of the link `name` in `dir`, as a path from `root`. Wherever the folder is moved meanwhile: the path is only
+/// ever opened below `root`.
+fn where_it_leads(root: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &OsStr) -> Result<PathBuf> {
+    let link = openat2(dir, Path::new(name), libc::O_PATH | libc::O_NOFOLLOW, 0, BENEATH)?;
+    let target = read_link(link.as_fd())?;
+    if target.is_absolute() {
+        return Ok(target);
+    }
+    let name = |fd| {
+        let path = of_fd(fd);
+        std::fs::read_link(&path).map_err(|source| Error::new(format!("read {}", path.display()), source))
+    };
+    let (top, folder) = (name(root)?, name(dir)?);
+    Ok(Path::new("/")
+        .join(folder.strip_prefix(&top).unwrap_or(Path::new("")))
+        .join(target))
+}
+
 /// Makes the file `path` below `root` if it is not there, with its folders, and opens it as a place (`O_PATH`).
 pub fn make_file_in_root(root: BorrowedFd<'_>, path: &Path, mode: u32) -> Result<OwnedFd> {
+    make_file(root, path, mode, LINKS)
+}
+
+fn make_file(root: BorrowedFd<'_>, path: &Path, mode: u32, links: u32) -> Result<OwnedFd> {
     match open_in_root(root, path, libc::O_PATH) {
         Err(error) if error.errno() == libc::ENOENT => {}
         other => return other,
@@ -156,13 +198,14 @@ pub fn make_file_in_root(root: BorrowedFd<'_>, path: &Path, mode: u32) -> Result
     };
     let dir = make_dirs_in_root(root, parent, 0o755)?;
     let flags = libc::O_CREAT | libc::O_RDWR | libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    drop(openat2(
-        dir.as_fd(),
-        Path::new(name),
-        flags,
-        mode,
-        BENEATH | NO_SYMLINKS,
-    )?);
+    let made = openat2(dir.as_fd(), Path::new(name), flags, mode, BENEATH | NO_SYMLINKS);
+    match made {
+        Err(error) if is_link(&error) && links > 0 => {
+            let led = where_it_leads(root, dir.as_fd(), name)?;
+            return make_file(root, &led, mode, links - 1);
+        }
+        other => drop(other?),
+    }
     openat2(
         dir.as_fd(),
         Path::new(name),
@@ -192,6 +235,9 @@ pub fn make_node_at(dir: BorrowedFd<'_>, name: &OsStr, mode: u32, device: u64) -
 pub fn device(major: u32, minor: u32) -> u64 {
     libc::makedev(major, minor)
 }
+
+/// The number of the null device.
+pub const NULL_DEVICE: u64 = libc::makedev(1, 3);
 
 /// Makes a symbolic link.
 pub fn make_link_at(target: &Path, dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
@@ -252,13 +298,40 @@ pub fn file_system(fd: BorrowedFd<'_>) -> Result<i64> {
 
 /// Whether the mount that a descriptor is on is read-only.
 pub fn is_read_only(fd: BorrowedFd<'_>) -> Result<bool> {
+    Ok(mount_flags(fd)? & libc::ST_RDONLY != 0)
+}
+
+/// The properties of the mount that a descriptor is on, as `MOUNT_ATTR_…`.
+pub fn mount_attributes(fd: BorrowedFd<'_>) -> Result<u64> {
+    const STRICTATIME: u64 = 0x20;
+    const PAIRS: &[(u64, u64)] = &[
+        (libc::ST_RDONLY, 0x1),
+        (libc::ST_NOSUID, 0x2),
+        (libc::ST_NODEV, 0x4),
+        (libc::ST_NOEXEC, 0x8),
+        (libc::ST_NOATIME, 0x10),
+        (libc::ST_NODIRATIME, 0x80),
+        (0x2000, 0x20_0000),
+    ];
+    let flags = mount_flags(fd)?;
+    let attributes = PAIRS
+        .iter()
+        .filter(|(flag, _)| flags & flag != 0)
+        .fold(0, |all, (_, attribute)| all | attribute);
+    match flags & (libc::ST_NOATIME | libc::ST_RELATIME) {
+        0 => Ok(attributes | STRICTATIME),
+        _ => Ok(attributes),
+    }
+}
+
+fn mount_flags(fd: BorrowedFd<'_>) -> Result<u64> {
     // SAFETY: zero is a valid value for every field.
     let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
     // SAFETY: the structure lives until the call returns.
     check(unsafe { libc::fstatvfs(fd.as_raw_fd(), &raw mut stat) }, || {
         "stat a file system".to_owned()
     })?;
-    Ok(stat.f_flag & libc::ST_RDONLY != 0)
+    Ok(stat.f_flag)
 }
 
 /// The target of the symbolic link that a descriptor (`O_PATH|O_NOFOLLOW`) is open on.

@@ -99,3 +99,45 @@ pub fn umask(mask: u32) -> u32 {
     // SAFETY: an integer only, never fails.
     unsafe { libc::umask(mask) }
 }
+
+/// The processors that this process may run on, as a mask of bits: those of the mask that its cgroup allows.
+pub fn set_affinity(mask: &[u64]) -> Result<()> {
+    // SAFETY: the pointer and length are those of a live slice.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(mask), mask.as_ptr()) };
+    check(result, || "set the CPU affinity".to_owned()).map(drop)
+}
+
+/// The processors that this process runs on.
+pub fn affinity() -> Result<[u64; 128]> {
+    let mut mask = [0_u64; 128];
+    // SAFETY: the pointer and length are those of a live array.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_sched_getaffinity,
+            0,
+            size_of_val(&mask),
+            mask.as_mut_ptr(),
+        )
+    };
+    check(result, || "get the CPU affinity".to_owned()).map(|_| mask)
+}
+
+/// Where this process's memory comes from: a mode of set_mempolicy(2) with its flags, and the nodes as a mask of bits.
+pub fn set_memory_policy(mode: i32, nodes: &[u64]) -> Result<()> {
+    let bits = nodes.len() * 64;
+    let pointer = if nodes.is_empty() {
+        std::ptr::null()
+    } else {
+        nodes.as_ptr()
+    };
+    // SAFETY: the pointer and length are those of a live slice, or null and zero. The kernel counts one bit too many.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_set_mempolicy,
+            mode,
+            pointer,
+            if bits == 0 { 0 } else { bits + 1 },
+        )
+    };
+    check(result, || format!("set memory policy {mode:#x}")).map(drop)
+}

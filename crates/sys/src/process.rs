@@ -32,6 +32,9 @@ pub fn fork(flags: u64) -> Result<Forked> {
 /// Of clone3(2); the constant of libc is too narrow.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
+/// Flag for [`fork`]: the new process is a child of our parent, not ours.
+pub const CLONE_PARENT: u64 = 0x8000;
+
 /// As [`fork`], but the child begins in the cgroup (v2) whose folder is `cgroup`.
 pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
     // A second thread's locks would stay locked in the child for ever.
@@ -45,7 +48,10 @@ pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = flags | libc::CLONE_PIDFD as u64;
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    // A sibling tells of its end by the signal of its maker, and the kernel refuses another.
+    if flags & CLONE_PARENT == 0 {
+        args.exit_signal = libc::SIGCHLD as u64;
+    }
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
@@ -253,6 +259,21 @@ pub fn cloexec_from(first: i32) -> Result<()> {
         )
     };
     check(result, || "mark descriptors close-on-exec".to_owned()).map(drop)
+}
+
+/// Closes every descriptor from `first` on but those of `kept`. Only for a process that uses none of the others any more.
+pub fn close_others(first: i32, kept: &[i32]) {
+    let mut kept: Vec<i32> = kept.iter().copied().filter(|fd| *fd >= first).collect();
+    kept.sort_unstable();
+    let mut from = first;
+    for fd in kept {
+        if fd > from {
+            // SAFETY: integers only. The caller promises that no owner of such a descriptor will use it.
+            unsafe { libc::syscall(libc::SYS_close_range, from, fd - 1, 0) };
+        }
+        from = fd + 1;
+    }
+    close_from(from);
 }
 
 /// Closes every descriptor from `first` on now. Only for a process that owns none of them any more.

@@ -129,6 +129,8 @@ impl Modes {
         let kept = modes;
         // SAFETY: works on the structure alone.
         unsafe { libc::cfmakeraw(&raw mut modes) };
+        // Lines of ours, such as an error, still begin at the left.
+        modes.c_oflag |= libc::OPOST;
         // SAFETY: the structure lives until the call returns.
         let set = unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &raw const modes) };
         (set == 0).then_some(Self(kept))

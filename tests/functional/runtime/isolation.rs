@@ -22,8 +22,7 @@ crate::on_both! {
 }
 
 fn everything_is_its_own(runtime: &Runtime) {
-    let bundle = runtime
-        .bundle("echo $$; hostname; ls /sys/class/net; ls / | wc -w; cat /proc/self/cgroup | grep memory");
+    let bundle = runtime.bundle("echo $$; hostname; ls /sys/class/net; ls / | wc -w; cat /proc/self/cgroup");
     bundle.change(|config| config["hostname"] = json!("inner"));
     let said = runtime.run(&bundle).success();
     let lines: Vec<&str> = said.stdout.lines().collect();

@@ -1,7 +1,11 @@
 //! Cgroups of the machine that runs the tests: really made, filled and removed.
 
 use super::*;
-use crate::FreezerState;
+use crate::files::read;
+use crate::{Entrance, FreezerState};
+use gantry_oci::runtime::LinuxResources;
+use gantry_sys::process::Pid;
+use std::fs;
 use std::os::fd::AsRawFd;
 
 fn manager(name: &str) -> Manager {
@@ -21,7 +25,14 @@ fn clean(manager: &Manager) {
 
 #[test]
 fn paths_follow_the_rules() {
-    let own = |layout: &Layout| layout.hierarchies[0].mount.join(&layout.hierarchies[0].own);
+    let own = |layout: &Layout| {
+        let own = layout.hierarchies[0].own.as_path();
+        let from = match layout.version {
+            Version::V1 => own,
+            Version::V2 => own.parent().unwrap_or(own),
+        };
+        layout.hierarchies[0].mount.join(from)
+    };
     let layout = Layout::detect().unwrap();
     let relative = Manager::in_layout(layout.clone(), Some("a/b"), "id").unwrap();
     assert_eq!(relative.folders[0], own(&layout).join("a/b"));
@@ -72,7 +83,7 @@ fn a_process_is_limited_frozen_killed_and_its_cgroup_removed() {
     manager.add(child.id() as Pid).unwrap();
     assert_eq!(manager.pids().unwrap(), [child.id() as Pid]);
     assert_eq!(
-        Manager::restore(&manager.paths()).unwrap().folders,
+        Manager::restore(&manager.paths(), None).unwrap().folders,
         manager.folders
     );
     let json = r#"{"memory":{"limit":67108864},"pids":{"limit":10},"cpu":{"shares":512,"quota":20000,"period":100000}}"#;

@@ -7,7 +7,7 @@ const MKNOD: u32 = 1;
 const READ: u32 = 2;
 const WRITE: u32 = 4;
 const BLOCK: u32 = 1;
-const CHARACTER: u32 = 2;
+pub(crate) const CHARACTER: u32 = 2;
 
 /// One instruction: operation, registers, jump, operand.
 #[repr(C)]
@@ -22,27 +22,47 @@ pub(crate) struct Instruction {
 
 /// What differs from the answer for all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Exception {
-    kind: u32,
+pub(crate) struct Exception {
+    pub(crate) kind: u32,
     /// None: every one.
-    major: Option<i32>,
-    minor: Option<i32>,
+    pub(crate) major: Option<i32>,
+    pub(crate) minor: Option<i32>,
     access: u32,
+}
+
+impl Exception {
+    /// What is done with the device, in the specification's letters.
+    pub(crate) fn letters(&self) -> &'static str {
+        match (
+            self.access & READ != 0,
+            self.access & WRITE != 0,
+            self.access & MKNOD != 0,
+        ) {
+            (true, true, true) => "rwm",
+            (true, true, false) => "rw",
+            (true, false, true) => "rm",
+            (true, false, false) => "r",
+            (false, true, true) => "wm",
+            (false, true, false) => "w",
+            (false, false, true) => "m",
+            (false, false, false) => "",
+        }
+    }
 }
 
 /// What a list of rules comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Policy {
-    allow: bool,
-    exceptions: Vec<Exception>,
+pub(crate) struct Policy {
+    pub(crate) allow: bool,
+    pub(crate) exceptions: Vec<Exception>,
 }
 
 impl Policy {
-    /// Version 1 begins with everything allowed; a rule for all devices begins anew; a later rule changes only exceptions
-    /// for the very same numbers.
-    fn of(rules: &[LinuxDeviceCgroup]) -> Result<Self, String> {
+    /// Nothing is allowed that no rule allows, as with runc; a rule for all devices begins anew; a later rule changes only
+    /// exceptions for the very same numbers.
+    pub(crate) fn of(rules: &[LinuxDeviceCgroup]) -> Result<Self, String> {
         let mut policy = Self {
-            allow: true,
+            allow: false,
             exceptions: Vec::new(),
         };
         for rule in rules {
@@ -244,6 +264,7 @@ mod tests {
 
     #[test]
     fn what_is_not_denied_is_allowed() {
+        assert!(!allowed("[]", CHARACTER, READ, 1, 3), "nothing is, to begin with");
         let list = r#"[{"allow":true},{"allow":false,"type":"b","major":8,"access":"w"},
             {"allow":false,"type":"c","major":1,"minor":3},{"allow":true,"type":"c","major":1,"minor":3}]"#;
         assert!(allowed(list, BLOCK, READ, 8, 0));

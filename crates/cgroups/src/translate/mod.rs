@@ -4,6 +4,20 @@ pub(crate) mod devices;
 pub(crate) mod v1;
 pub(crate) mod v2;
 
+/// What is done when a write is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It is an error.
+    #[default]
+    Fails,
+    /// It is well enough that the machine has no such file.
+    Missing,
+    /// The value does not go together with one that is about to change: it is tried again after that.
+    Later,
+    /// Both.
+    MissingOrLater,
+}
+
 /// One value for one file of one controller's cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Write {
@@ -13,8 +27,10 @@ pub(crate) struct Write {
     pub(crate) file: String,
     /// What is written.
     pub(crate) value: String,
-    /// Whether a machine without the file, or that refuses, is well enough.
-    pub(crate) optional: bool,
+    /// If it is not.
+    pub(crate) refused: Refused,
+    /// Another file and value, where there is no such file.
+    pub(crate) instead: Option<(String, String)>,
 }
 
 impl Write {
@@ -23,35 +39,45 @@ impl Write {
             controller,
             file: file.into(),
             value: value.to_string(),
-            optional: false,
+            refused: Refused::Fails,
+            instead: None,
         }
     }
 
-    pub(crate) fn optional(self) -> Self {
+    pub(crate) fn refused(self, refused: Refused) -> Self {
+        Self { refused, ..self }
+    }
+
+    pub(crate) fn instead(self, file: &str, value: impl ToString) -> Self {
         Self {
-            optional: true,
+            instead: Some((file.to_owned(), value.to_string())),
             ..self
         }
     }
 }
 
-/// Memory and swap together, checked: `(memory, memory + swap)` as far as each is to be set; -1 is no limit.
-pub(crate) fn memory_and_swap(
-    memory: &gantry_oci::runtime::LinuxMemory,
-) -> Result<(Option<i64>, Option<i64>), String> {
-    let limit = memory.limit.filter(|limit| *limit != 0);
-    let mut swap = memory.swap.filter(|swap| *swap != 0);
-    // No limit on memory lifts that on swap too.
-    if limit == Some(-1) && swap.is_none() {
-        swap = Some(-1);
+/// The number of processes: none is as good as one, and what systemd takes.
+fn processes(limit: i64) -> String {
+    match limit {
+        0 => "1".to_owned(),
+        1.. => limit.to_string(),
+        _ => "max".to_owned(),
     }
-    if let (Some(limit), Some(swap)) = (limit, swap)
-        && swap != -1
-        && swap < limit
-    {
-        return Err(format!(
-            "memory+swap limit {swap} should be >= memory limit {limit}"
-        ));
+}
+
+/// One device's RDMA limits: only those that are given.
+fn rdma(device: &str, limits: &gantry_oci::runtime::LinuxRdma) -> Write {
+    let mut value = device.to_owned();
+    if let Some(handles) = limits.hca_handles {
+        value += &format!(" hca_handle={handles}");
     }
-    Ok((limit, swap))
+    if let Some(objects) = limits.hca_objects {
+        value += &format!(" hca_object={objects}");
+    }
+    Write::new("rdma", "rdma.max", value)
+}
+
+/// A value that is given and not zero, which the specification takes for not given.
+fn set<T: Copy + Default + PartialEq>(value: Option<T>) -> Option<T> {
+    value.filter(|value| *value != T::default())
 }

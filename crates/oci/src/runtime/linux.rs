@@ -96,6 +96,7 @@ pub struct LinuxNamespace {
 
 /// A range of ids mapped into a user namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LinuxIdMapping {
     #[serde(rename = "containerID")]
     pub container_id: u32,
@@ -106,7 +107,7 @@ pub struct LinuxIdMapping {
 
 /// A device node to make in the container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct LinuxDevice {
     pub path: String,
     /// `c`, `b`, `u` or `p`.

@@ -7,7 +7,7 @@ use super::{is_default, null_is_default};
 
 /// The program and its attributes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct Process {
     #[serde(
         default,
@@ -71,6 +71,7 @@ pub struct Process {
 
 /// Size of the terminal in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ConsoleSize {
     pub height: u32,
     pub width: u32,
@@ -78,7 +79,7 @@ pub struct ConsoleSize {
 
 /// The ids that the process runs with, in the container's user namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct User {
     #[serde(default)]
     pub uid: u32,
@@ -121,6 +122,7 @@ optional! {
 
 /// One resource limit, `type` being a name like `RLIMIT_NOFILE`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PosixRlimit {
     #[serde(rename = "type")]
     pub typ: String,
@@ -130,6 +132,7 @@ pub struct PosixRlimit {
 
 /// `sched_setattr(2)`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Scheduler {
     pub policy: String,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -152,6 +155,7 @@ pub struct Scheduler {
 
 /// `ioprio_set(2)`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LinuxIoPriority {
     pub class: String,
     #[serde(default)]

@@ -84,6 +84,7 @@ optional! {
 
 /// One rule of the device controller; nothing for a number means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LinuxDeviceCgroup {
     pub allow: bool,
     #[serde(
@@ -107,7 +108,7 @@ pub struct LinuxDeviceCgroup {
 
 /// Weight of one block device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct LinuxWeightDevice {
     pub major: i64,
     pub minor: i64,
@@ -119,6 +120,7 @@ pub struct LinuxWeightDevice {
 
 /// Bytes or operations per second of one block device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LinuxThrottleDevice {
     pub major: i64,
     pub minor: i64,
@@ -127,14 +129,17 @@ pub struct LinuxThrottleDevice {
 
 /// Limit of one size of huge pages, the size being written like `2MB`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct LinuxHugepageLimit {
+    // Readers in Go do not mind the case, and writers for them got used to it.
+    #[serde(alias = "pagesize")]
     pub page_size: String,
     pub limit: u64,
 }
 
 /// Priority of one network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LinuxInterfacePriority {
     pub name: String,
     pub priority: u32,

@@ -9,7 +9,7 @@ use super::{Linux, LinuxIdMapping, Process, is_default, null_is_default};
 
 /// `config.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct Spec {
     /// The version of the specification that the bundle complies with.
     pub oci_version: String,
@@ -60,6 +60,7 @@ pub struct Spec {
 
 /// The container's root file system.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Root {
     /// Absolute, or relative to the bundle.
     pub path: String,
@@ -73,7 +74,7 @@ pub struct Root {
 
 /// One entry of `mounts`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct Mount {
     pub destination: String,
     #[serde(
@@ -123,6 +124,7 @@ optional! {
 
 /// One program run at a moment of the container's life, with its state on standard input.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Hook {
     pub path: String,
     #[serde(

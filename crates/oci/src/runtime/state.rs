@@ -19,7 +19,7 @@ pub enum ContainerState {
 
 /// The state that a hook reads on its standard input.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct State {
     pub oci_version: String,
     pub id: String,

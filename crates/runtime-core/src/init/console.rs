@@ -12,12 +12,17 @@ const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 const O_PATH: i32 = 0o10_000_000;
 
-/// Makes a terminal and sends its master over `to`; with `mount_console` its slave is `/dev/console` too.
-pub(crate) fn send_terminal(
-    to: BorrowedFd<'_>,
-    size: Option<&ConsoleSize>,
-    mount_console: bool,
-) -> Result<()> {
+/// Where the master of a terminal goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Receiver<'a> {
+    /// The socket.
+    pub(crate) socket: BorrowedFd<'a>,
+    /// Whether it is the runtime itself, whose output is a terminal with carriage returns of its own, or none that wants any.
+    pub(crate) ours: bool,
+}
+
+/// Makes a terminal and sends its master away; with `mount_console` its slave is `/dev/console` too.
+pub(crate) fn send_terminal(to: Receiver<'_>, size: Option<&ConsoleSize>, mount_console: bool) -> Result<()> {
     let master =
         pty::open_master(Path::new("/dev/pts/ptmx")).or_else(|_| pty::open_master(Path::new("/dev/ptmx")))?;
     // What the image put there must not be taken for a terminal.
@@ -27,6 +32,9 @@ pub(crate) fn send_terminal(
         ));
     }
     let slave = pty::open_slave(master.as_fd())?;
+    if to.ours {
+        pty::set_onlcr(slave.as_fd(), false)?;
+    }
     if let Some(size) = size {
         let number = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
         pty::set_size(slave.as_fd(), number(size.height), number(size.width))?;
@@ -42,7 +50,11 @@ pub(crate) fn send_terminal(
         mount::move_mount(copy.as_fd(), place.as_fd())?;
     }
     let name = pty::slave_path(master.as_fd())?;
-    socket::send(to, name.as_os_str().as_encoded_bytes(), Some(master.as_fd()))?;
+    socket::send(
+        to.socket,
+        name.as_os_str().as_encoded_bytes(),
+        Some(master.as_fd()),
+    )?;
     pty::make_controlling(slave.as_fd())?;
     pty::take_stdio(slave.as_fd())?;
     Ok(())

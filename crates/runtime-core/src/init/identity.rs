@@ -1,6 +1,8 @@
 //! Who the process is to be, and which program it becomes.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use gantry_sys::{prctl, process, rlimit, signal};
 
 use crate::create::c_strings;
 use crate::error::{Error, Result, chain};
+use crate::log::Log;
 use crate::protocol::{Channel, Message};
 use crate::seccomp::Filter;
 
@@ -22,6 +25,14 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// Its environment, for hooks that have none of their own.
+    pub(crate) fn env(&self) -> Vec<String> {
+        self.env
+            .iter()
+            .map(|pair| pair.to_string_lossy().into_owned())
+            .collect()
+    }
+
     /// Becomes it; returns only when that fails.
     pub(crate) fn exec(&self) -> Error {
         let error = process::exec(&self.path, &self.args, &self.env);
@@ -33,12 +44,24 @@ impl Program {
     }
 }
 
+/// What the process keeps until its program is executed, and what for it.
+pub(crate) struct Keeping<'a> {
+    /// How many descriptors from 3 on the program gets, behind the next ones.
+    pub(crate) preserved: u32,
+    /// How many come from systemd's socket activation.
+    pub(crate) listened: u32,
+    /// What we need ourselves.
+    pub(crate) descriptors: &'a [RawFd],
+    /// Where warnings go.
+    pub(crate) log: &'a Log,
+}
+
 /// Gives up all that the user's program is not to have. The caller executes the program next.
 pub(crate) fn prepare(
     wanted: &Process,
     filter: Option<&Filter>,
     channel: &Channel,
-    preserve: u32,
+    keeping: &Keeping<'_>,
 ) -> Result<Program> {
     for limit in &wanted.rlimits {
         let number = rlimit::by_name(&limit.typ)
@@ -50,18 +73,18 @@ pub(crate) fn prepare(
             ))
         })?;
     }
-    scheduling(wanted)?;
     if wanted.no_new_privileges {
         prctl::set_no_new_privs()?;
     } else if let Some(filter) = filter {
         // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is given up below.
         load(filter, channel)?;
     }
-    let home = home_of(wanted);
-    let sets = capabilities(wanted)?;
+    let env = environment(wanted, keeping.listened)?;
+    let sets = capabilities(wanted, keeping.log)?;
     caps::bound(sets.bounding)?;
     prctl::set_keep_caps(true)?;
     let cwd = Path::new(&wanted.cwd);
+    own_stdio(wanted.user.uid);
     // As whoever we are now, so that a folder that only root may enter can be the working directory.
     let entered = std::env::set_current_dir(cwd);
     become_user(wanted)?;
@@ -82,13 +105,9 @@ pub(crate) fn prepare(
             permitted: sets.permitted,
             inheritable: sets.inheritable,
         })?;
-        caps::set_ambient(sets.ambient)?;
+        ambient(sets.ambient, sets.permitted, sets.inheritable, keeping.log)?;
     }
     prctl::umask(wanted.user.umask.unwrap_or(0o022));
-    let mut env = wanted.env.clone();
-    if let Some(home) = home {
-        env.push(format!("HOME={home}"));
-    }
     let path = find_program(&wanted.args[0], &env)?;
     let program = Program {
         path,
@@ -98,7 +117,13 @@ pub(crate) fn prepare(
     signal::unblock_all()?;
     // Ignored, it would stay ignored in the program.
     signal::set_ignored(libc_sigpipe(), false);
-    process::cloexec_from(3 + i32::try_from(preserve).unwrap_or(0))?;
+    let first = 3 + i32::try_from(keeping.preserved + keeping.listened).unwrap_or(0);
+    process::cloexec_from(first)?;
+    // Descriptors that our caller left open are not the container's, not even while it waits to be started.
+    let mut kept = keeping.descriptors.to_vec();
+    kept.push(channel.descriptor());
+    kept.extend(keeping.log.descriptor());
+    process::close_others(first, &kept);
     if wanted.no_new_privileges
         && let Some(filter) = filter
     {
@@ -131,7 +156,7 @@ struct Capabilities {
 }
 
 /// What is asked for, as far as it can be had: what cannot is left out, as the specification wants since 1.1.
-fn capabilities(wanted: &Process) -> Result<Capabilities> {
+fn capabilities(wanted: &Process, log: &Log) -> Result<Capabilities> {
     let all = Set(u64::MAX);
     let Some(given) = &wanted.capabilities else {
         return Ok(Capabilities {
@@ -144,6 +169,24 @@ fn capabilities(wanted: &Process) -> Result<Capabilities> {
         });
     };
     let mine = caps::get()?.permitted.0;
+    let lists = [
+        &given.bounding,
+        &given.effective,
+        &given.inheritable,
+        &given.permitted,
+        &given.ambient,
+    ];
+    let names: BTreeSet<&str> = lists
+        .iter()
+        .flat_map(|list| list.iter().map(String::as_str))
+        .collect();
+    let unknown = Set::from_names(names.iter().copied()).1;
+    if !unknown.is_empty() {
+        log.warn(&format!(
+            "ignoring unknown or unavailable capabilities: [{}]",
+            unknown.join(" ")
+        ));
+    }
     let set = |names: &[String]| Set(Set::from_names(names.iter().map(String::as_str)).0.0);
     let had = |names: &[String]| Set(set(names).0 & mine);
     let permitted = had(&given.permitted);
@@ -153,8 +196,76 @@ fn capabilities(wanted: &Process) -> Result<Capabilities> {
         effective: Set(had(&given.effective).0 & permitted.0),
         permitted,
         inheritable: had(&given.inheritable),
-        ambient: Set(had(&given.ambient).0 & permitted.0),
+        ambient: set(&given.ambient),
     })
+}
+
+/// Raises what can be: only what is permitted and inheritable.
+fn ambient(wanted: Set, permitted: Set, inheritable: Set, log: &Log) -> Result<()> {
+    let possible = Set(wanted.0 & permitted.0 & inheritable.0);
+    for name in Set(wanted.0 & !possible.0).names() {
+        log.warn(&format!(
+            "can't raise ambient capability {name}: operation not permitted"
+        ));
+    }
+    Ok(caps::set_ambient(possible)?)
+}
+
+/// The program's environment: of each name the last value, and a home.
+fn environment(wanted: &Process, listened: u32) -> Result<Vec<String>> {
+    let mut seen = BTreeSet::new();
+    let mut env = Vec::with_capacity(wanted.env.len() + 3);
+    let mut home = false;
+    if listened > 0 {
+        env.push("LISTEN_PID=1".to_owned());
+        env.push(format!("LISTEN_FDS={listened}"));
+    }
+    for pair in wanted.env.iter().rev() {
+        let Some((name, value)) = pair.split_once('=') else {
+            return Err(Error::Init(
+                "invalid environment variable: missing '='".to_owned(),
+            ));
+        };
+        if name.is_empty() {
+            let why = "invalid environment variable: name cannot be empty";
+            return Err(Error::Init(why.to_owned()));
+        }
+        if !seen.insert(name) {
+            continue;
+        }
+        if name == "HOME" {
+            // An empty one is none.
+            if value.is_empty() {
+                continue;
+            }
+            home = true;
+        }
+        env.push(pair.clone());
+    }
+    env.reverse();
+    if !home {
+        env.push(format!("HOME={}", home_of(wanted.user.uid)));
+    }
+    Ok(env)
+}
+
+/// Gives the standard streams to the user, who may want to open them anew (`/dev/stdout`).
+fn own_stdio(uid: u32) {
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::{FileTypeExt, MetadataExt, fchown};
+    const NULL: u64 = gantry_sys::path::NULL_DEVICE;
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for stream in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        let Ok(copy) = stream.try_clone_to_owned().map(std::fs::File::from) else {
+            continue;
+        };
+        let Ok(metadata) = copy.metadata() else { continue };
+        let null = metadata.file_type().is_char_device() && metadata.rdev() == NULL;
+        if !null && metadata.uid() != uid {
+            // Who is not mapped in our namespace, or does not let us, keeps what is his.
+            let _ = fchown(&copy, Some(uid), None);
+        }
+    }
 }
 
 /// Becomes the wanted user. Only a user namespace whose maker could not set groups keeps those that it has, and only if no
@@ -181,18 +292,15 @@ fn inside_root() -> Result<()> {
     }
 }
 
-/// The home folder of the user, when the environment names none.
-fn home_of(wanted: &Process) -> Option<String> {
-    if wanted.env.iter().any(|pair| pair.starts_with("HOME=")) {
-        return None;
-    }
+/// The home folder of a user, as the image knows it.
+fn home_of(uid: u32) -> String {
     let table = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let uid = wanted.user.uid.to_string();
+    let uid = uid.to_string();
     let home = table.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
         (fields.len() >= 6 && fields[2] == uid && !fields[5].is_empty()).then(|| fields[5].to_owned())
     });
-    Some(home.unwrap_or_else(|| "/".to_owned()))
+    home.unwrap_or_else(|| "/".to_owned())
 }
 
 /// Finds a program as `exec.LookPath` of Go does, whose words callers read.
@@ -242,52 +350,4 @@ pub(crate) fn find_program(name: &str, env: &[String]) -> Result<CString> {
     } else {
         "executable file not found in $PATH"
     })
-}
-
-fn scheduling(wanted: &Process) -> Result<()> {
-    if let Some(scheduler) = &wanted.scheduler {
-        let policy = match scheduler.policy.as_str() {
-            "SCHED_OTHER" => 0,
-            "SCHED_FIFO" => 1,
-            "SCHED_RR" => 2,
-            "SCHED_BATCH" => 3,
-            "SCHED_ISO" => 4,
-            "SCHED_IDLE" => 5,
-            "SCHED_DEADLINE" => 6,
-            other => return Err(Error::Config(format!("invalid scheduler policy: {other}"))),
-        };
-        let mut flags = 0;
-        for flag in &scheduler.flags {
-            flags |= match flag.as_str() {
-                "SCHED_FLAG_RESET_ON_FORK" => 0x01,
-                "SCHED_FLAG_RECLAIM" => 0x02,
-                "SCHED_FLAG_DL_OVERRUN" => 0x04,
-                "SCHED_FLAG_KEEP_POLICY" => 0x08,
-                "SCHED_FLAG_KEEP_PARAMS" => 0x10,
-                "SCHED_FLAG_UTIL_CLAMP_MIN" => 0x20,
-                "SCHED_FLAG_UTIL_CLAMP_MAX" => 0x40,
-                other => return Err(Error::Config(format!("invalid scheduler flag: {other}"))),
-            };
-        }
-        prctl::set_scheduler(prctl::SchedAttr {
-            policy,
-            flags,
-            nice: scheduler.nice,
-            priority: u32::try_from(scheduler.priority).unwrap_or(0),
-            runtime: scheduler.runtime,
-            deadline: scheduler.deadline,
-            period: scheduler.period,
-            ..Default::default()
-        })?;
-    }
-    if let Some(io) = &wanted.io_priority {
-        let class = match io.class.as_str() {
-            "IOPRIO_CLASS_RT" => 1,
-            "IOPRIO_CLASS_BE" => 2,
-            "IOPRIO_CLASS_IDLE" => 3,
-            other => return Err(Error::Config(format!("invalid ioPriority.class: {other}"))),
-        };
-        prctl::set_io_priority(class, io.priority)?;
-    }
-    Ok(())
 }

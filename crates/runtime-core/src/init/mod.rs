@@ -1,20 +1,24 @@
 //! What the container's process does between its birth and the execution of the user's program. It has one thread and a
 //! copy of its parent's memory; all it says goes through the channel.
 
+mod bind;
 mod console;
+mod copyup;
 mod devices;
 mod identity;
+mod kernel;
 mod lsm;
 mod restrict;
 mod rootfs;
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use gantry_cgroups::Manager;
 use gantry_oci::runtime::{ContainerState, Hooks, Linux, LinuxNamespaceType, Process, State};
-use gantry_sys::{keyring, ns, path, prctl, process};
+use gantry_sys::{keyring, ns, path, prctl, process, signal};
 
+use crate::birth;
 use crate::config::Config;
 use crate::create::Options;
 use crate::error::{Error, Result};
@@ -23,8 +27,12 @@ use crate::plan::{self, Namespaces};
 use crate::protocol::{Channel, Message};
 use crate::seccomp::Filter;
 
-pub(crate) use console::send_terminal;
-pub(crate) use identity::prepare;
+pub(crate) use console::{Receiver, send_terminal};
+pub(crate) use identity::{Keeping, prepare};
+pub(crate) use kernel::{
+    MEMORY_FLAGS, MEMORY_MODES, apply as treat, domain, hexadecimal, io_class, mask, memory_policy, policy,
+    set_affinity,
+};
 pub(crate) use lsm::prepare as label;
 
 /// All that the process of a new container needs to know.
@@ -38,10 +46,12 @@ pub(crate) struct Setup<'a> {
     pub(crate) cgroup: &'a Manager,
     pub(crate) filter: Option<&'a Filter>,
     /// Where the terminal's master is sent.
-    pub(crate) console: Option<BorrowedFd<'a>>,
+    pub(crate) console: Option<Receiver<'a>>,
     /// Where the start is waited for.
     pub(crate) fifo: BorrowedFd<'a>,
     pub(crate) options: &'a Options,
+    /// Whether root runs the runtime.
+    pub(crate) by_root: bool,
 }
 
 /// Sets everything up, waits for the start, and becomes the user's program.
@@ -61,34 +71,32 @@ enum Never {}
 fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
     // Until its record is written nobody but our parent knows of us.
     prctl::set_parent_death_signal(9)?;
-    // Nobody in the namespaces that we enter may look into us, or open our program through /proc.
-    prctl::set_dumpable(false)?;
+    let log = &setup.options.log;
+    log.debug(|| "child process in init()".to_owned());
+    let namespaces = setup.namespaces;
+    // Nobody in the namespaces that we enter may look into us, or open our program through /proc. Who is an ordinary user
+    // could not map our ids then: that comes first.
+    let hidden = process::euid() == 0 || !namespaces.new_user();
+    if hidden {
+        prctl::set_dumpable(false)?;
+    }
     let mut parent = Parent {
         channel,
-        // Who is root only in a namespace of its own may not open the doors: then the parent moves us.
-        cgroup: (!setup.namespaces.new_user()).then_some(setup.cgroup),
+        // Who is root only in a namespace may not open the doors: then the parent moves us.
+        cgroup: (!namespaces.has_user).then_some(setup.cgroup),
         went: false,
     };
-    if setup.namespaces.new_user() || !setup.namespaces.join.is_empty() {
+    if namespaces.has_user || !namespaces.join.is_empty() {
         parent.await_go()?;
     }
-    for join in &setup.namespaces.join {
-        let namespace = path::open(Path::new(&join.path), 0)?;
-        ns::join(namespace.as_fd(), join.flag).map_err(|error| {
-            Error::Init(format!(
-                "failed to join the namespace {}: {}",
-                join.path,
-                crate::error::chain(&error)
-            ))
-        })?;
+    if !hidden {
+        prctl::set_dumpable(false)?;
     }
-    let in_user_namespace = setup.namespaces.new_user()
-        || setup
-            .linux
-            .namespaces
-            .iter()
-            .any(|n| n.typ == LinuxNamespaceType::User);
-    if in_user_namespace {
+    for join in &namespaces.join {
+        let namespace = path::open(Path::new(&join.path), 0).map_err(|error| birth::failed(join, &error))?;
+        ns::join(namespace.as_fd(), join.flag).map_err(|error| birth::failed(join, &error))?;
+    }
+    if namespaces.has_user {
         // Root of the namespace, so far.
         process::become_user(0, 0, None)?;
     }
@@ -99,13 +107,21 @@ fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
     if setup.namespaces.new_network() {
         ns::loopback_up()?;
     }
-    rootfs::build(setup, &mut parent, in_user_namespace)?;
-    if let Some(socket) = setup.console {
-        send_terminal(socket, setup.process.console_size.as_ref(), true)?;
+    rootfs::build(setup, &mut parent)?;
+    if let Some(receiver) = setup.console {
+        send_terminal(receiver, setup.process.console_size.as_ref(), true)?;
     }
     restrict::apply(setup)?;
-    let program = identity::prepare(setup.process, setup.filter, channel, setup.options.preserve_fds)?;
+    kernel::apply(setup.process, setup.linux)?;
+    let keeping = Keeping {
+        preserved: setup.options.preserve_fds,
+        listened: setup.options.listen_fds,
+        descriptors: &[setup.fifo.as_raw_fd()],
+        log,
+    };
+    let program = identity::prepare(setup.process, setup.filter, channel, &keeping)?;
     prctl::set_parent_death_signal(0)?;
+    log.debug(|| "init: closing the pipe to signal completion".to_owned());
     channel.send(&Message::Ready, None)?;
     await_start(setup.fifo)?;
     let state = State {
@@ -116,7 +132,14 @@ fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
         bundle: setup.config.bundle.display().to_string(),
         annotations: setup.config.spec.annotations.clone(),
     };
-    hooks::run("startContainer", &setup.hooks.start_container, &state)?;
+    if !setup.hooks.start_container.is_empty() {
+        // What has no environment of its own has the program's.
+        let place = hooks::Place {
+            folder: None,
+            env: &program.env(),
+        };
+        hooks::run("startContainer", &setup.hooks.start_container, &state, &place)?;
+    }
     Err(program.exec())
 }
 
@@ -134,11 +157,21 @@ impl Parent<'_> {
         if !self.went {
             self.channel.expect(&Message::Go)?;
             if let Some(cgroup) = self.cgroup {
-                enter(&cgroup.entrance()?)?;
+                enter(&cgroup.entrance()?, true)?;
             }
             self.went = true;
         }
         Ok(())
+    }
+
+    /// Lets the parent copy the source of the mount at a place of the list.
+    pub(crate) fn copy_source(&mut self, at: usize) -> Result<OwnedFd> {
+        self.await_go()?;
+        self.channel.send(&Message::Source(at), None)?;
+        match self.channel.receive()? {
+            Some((Message::Copied, Some(copy))) => Ok(copy),
+            _ => Err(Error::Init("the runtime copied no mount".to_owned())),
+        }
     }
 
     /// Lets the parent run the hooks of its namespaces.
@@ -153,22 +186,36 @@ impl Parent<'_> {
 }
 
 /// Moves us into a cgroup. Done by ourselves it costs the kernel nothing; done by another it waits for all forks of the machine.
-pub(crate) fn enter(cgroup: &gantry_cgroups::Entrance) -> Result<()> {
+/// `everywhere`: onto all processors that it allows.
+pub(crate) fn enter(cgroup: &gantry_cgroups::Entrance, everywhere: bool) -> Result<()> {
     cgroup
         .enter()
-        .map_err(Error::file("failed to enter the container's", "cgroup"))
+        .map_err(Error::file("failed to enter the container's", "cgroup"))?;
+    // What we were started on says nothing of where the container may run.
+    if everywhere {
+        kernel::reset_affinity();
+    }
+    Ok(())
 }
 
 /// Waits for the byte that `start` writes. The reading end was opened without waiting for a writer, so that `start` can
 /// tell by its own opening whether we are still here.
 fn await_start(fifo: BorrowedFd<'_>) -> Result<()> {
+    // The first process of a namespace is deaf to what it has not asked for: it would wait here whatever it was told.
+    const ENDS: &[i32] = &[1, 2, 3, 15];
+    signal::block(ENDS)?;
+    let signals = signal::fd(ENDS)?;
     let epoll = gantry_sys::epoll::Epoll::new()?;
     epoll.add(fifo, gantry_sys::epoll::event::READ, 0)?;
+    epoll.add(signals.as_fd(), gantry_sys::epoll::event::READ, 1)?;
     loop {
         epoll.wait(None, |_, _| {})?;
+        if let Some(number) = signal::read(&signals) {
+            process::exit(128 + number);
+        }
         let mut byte = [0];
         match gantry_sys::fd::read(fifo, &mut byte) {
-            Ok(1) => return Ok(()),
+            Ok(1) => return Ok(signal::unblock_all()?),
             // A writer that went without a word: somebody was killed in the middle of `start`, and will come again.
             Ok(_) => std::thread::sleep(std::time::Duration::from_millis(20)),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}

@@ -1,10 +1,11 @@
 //! What the container may not see or change of the kernel: names, parameters, masked and read-only paths.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use gantry_sys::mount::{self, Attributes};
-use gantry_sys::{fd, ns, path, prctl};
+use gantry_sys::{fd, ns, path};
 
 use super::{Setup, lsm};
 use crate::error::{Error, Result, chain};
@@ -35,18 +36,17 @@ pub(super) fn apply(setup: &Setup<'_>) -> Result<()> {
     }
     if !setup.linux.masked_paths.is_empty() {
         let null = null()?;
-        for place in &setup.linux.masked_paths {
-            mask(Path::new(place), &null)
+        let mut empty = None;
+        let mut seen = BTreeSet::new();
+        for place in setup
+            .linux
+            .masked_paths
+            .iter()
+            .filter(|place| seen.insert(place.as_str()))
+        {
+            mask(Path::new(place), &null, &mut empty)
                 .map_err(|error| Error::Init(format!("can't mask path {place:?}: {}", chain(&error))))?;
         }
-    }
-    if let Some(personality) = &setup.linux.personality {
-        let domain = match personality.domain.as_str() {
-            "LINUX" => 0,
-            "LINUX32" => 8,
-            other => return Err(Error::Config(format!("unknown personality domain {other:?}"))),
-        };
-        prctl::set_personality(domain)?;
     }
     Ok(())
 }
@@ -61,7 +61,16 @@ fn place(at: &Path) -> Result<Option<OwnedFd>> {
 }
 
 fn sysctl(name: &str, value: &str) -> Result<()> {
-    write_proc(&Path::new("sys").join(name.replace('.', "/")), value)
+    // Of the two separators the one that belongs to a part's name changes places with the other.
+    let path: String = crate::check::dotted(name)
+        .chars()
+        .map(|c| match c {
+            '.' => '/',
+            '/' => '.',
+            other => other,
+        })
+        .collect();
+    write_proc(&Path::new("sys").join(path), value)
 }
 
 /// Writes to a file of `/proc`, which is found there and nowhere else: neither a link nor something that was mounted over it
@@ -103,15 +112,23 @@ fn null() -> Result<OwnedFd> {
     }
 }
 
-fn mask(at: &Path, null: &OwnedFd) -> Result<()> {
+/// Covers a file with the null device, and a folder with an empty file system: one for all of them.
+fn mask(at: &Path, null: &OwnedFd, empty: &mut Option<OwnedFd>) -> Result<()> {
     let Some(place) = place(at)? else { return Ok(()) };
     let cover = match path::fstat(place.as_fd())?.st_mode & 0o170_000 {
-        0o040_000 => {
-            let context = mount::fsopen("tmpfs")?;
-            mount::fsconfig(&context, "nr_blocks", Some("1"))?;
-            mount::fsconfig(&context, "nr_inodes", Some("1"))?;
-            mount::fsmount(&context, ATTR_RDONLY)?
-        }
+        0o040_000 => match empty {
+            Some(empty) => mount::open_tree(empty.as_fd(), "", false)?,
+            None => {
+                let context = mount::fsopen("tmpfs")?;
+                mount::fsconfig(&context, "nr_blocks", Some("1"))?;
+                mount::fsconfig(&context, "nr_inodes", Some("1"))?;
+                let made = mount::fsmount(&context, ATTR_RDONLY)?;
+                mount::move_mount(made.as_fd(), place.as_fd())?;
+                // Copied for the others from where it is: one that is nowhere cannot be copied before Linux 6.15.
+                *empty = Some(made);
+                return Ok(());
+            }
+        },
         _ => mount::open_tree(null.as_fd(), "", false)?,
     };
     Ok(mount::move_mount(cover.as_fd(), place.as_fd())?)

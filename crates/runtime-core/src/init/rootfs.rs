@@ -11,9 +11,10 @@ use gantry_oci::runtime::{LinuxNamespaceType, Mount};
 use gantry_sys::mount::{self, Attributes, Options};
 use gantry_sys::path;
 
-use super::{Parent, Setup, devices, enter_cgroup_namespace, has};
+use super::{Parent, Setup, bind, copyup, devices, enter_cgroup_namespace, has};
 use crate::error::{Error, Result, chain};
 use crate::hooks;
+use crate::sources::{self, is_bind};
 use gantry_oci::runtime::{ContainerState, State};
 
 const O_PATH: i32 = 0o10_000_000;
@@ -27,29 +28,31 @@ const MS_RDONLY: u64 = 1;
 /// `MOUNT_ATTR_…`
 const ATTR_RDONLY: u64 = 1;
 const ATTR_ATIME: u64 = 0x70;
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
 /// Builds it and makes it `/`.
-pub(super) fn build(setup: &Setup<'_>, parent: &mut Parent<'_>, in_user_namespace: bool) -> Result<()> {
+pub(super) fn build(setup: &Setup<'_>, parent: &mut Parent<'_>) -> Result<()> {
     let propagation = propagation(&setup.linux.rootfs_propagation)?;
-    // Nothing that is done here is to be seen by the host.
-    mount::set_propagation(
-        Path::new("/"),
-        propagation.unwrap_or(MS_SLAVE | MS_REC) & !SHARED | slave_if_shared(propagation),
-    )?;
+    let own = has(setup.linux, LinuxNamespaceType::Mount);
+    if own {
+        // Nothing that is done here is to be seen by the host.
+        mount::set_propagation(
+            Path::new("/"),
+            propagation.unwrap_or(MS_SLAVE | MS_REC) & !SHARED | slave_if_shared(propagation),
+        )?;
+    }
     let old_root = path::open(Path::new("/"), O_PATH | O_DIRECTORY)?;
     let place = path::open(&setup.config.rootfs, O_PATH | O_DIRECTORY)?;
     let root = mount::open_tree(place.as_fd(), "", true)?;
     mount::move_mount(root.as_fd(), place.as_fd())?;
 
     let mut entered = false;
-    for one in &setup.config.spec.mounts {
+    for (at, one) in setup.config.spec.mounts.iter().enumerate() {
         if is_cgroup(one) && !entered {
             parent.await_go()?;
             enter_cgroup_namespace(setup)?;
             entered = true;
         }
-        mount_one(setup, root.as_fd(), one).map_err(|error| {
+        mount_one(setup, parent, root.as_fd(), at, one).map_err(|error| {
             let what = if one.typ.is_empty() { "bind" } else { &one.typ };
             let source = if one.source.is_empty() { what } else { &one.source };
             Error::Init(format!(
@@ -68,11 +71,23 @@ pub(super) fn build(setup: &Setup<'_>, parent: &mut Parent<'_>, in_user_namespac
         let made = devices::make(
             root.as_fd(),
             setup.linux,
-            in_user_namespace,
+            setup.namespaces.has_user,
             setup.process.terminal,
         );
         gantry_sys::prctl::umask(before);
         made?;
+    }
+    for one in setup
+        .config
+        .spec
+        .mounts
+        .iter()
+        .filter(|one| is_dev(&destination(setup, one)))
+    {
+        let options = Options::parse(one.options.iter().map(String::as_str));
+        if options.flags & MS_RDONLY != 0 && !is_bind(one, &options) {
+            make_read_only(root.as_fd(), Path::new("/dev"))?;
+        }
     }
     parent.run_hooks(setup.hooks)?;
     let state = State {
@@ -83,7 +98,12 @@ pub(super) fn build(setup: &Setup<'_>, parent: &mut Parent<'_>, in_user_namespac
         bundle: setup.config.bundle.display().to_string(),
         annotations: setup.config.spec.annotations.clone(),
     };
-    hooks::run("createContainer", &setup.hooks.create_container, &state)?;
+    let here = path::of_fd(root.as_fd());
+    let place = hooks::Place {
+        folder: Some(&here),
+        env: &[],
+    };
+    hooks::run("createContainer", &setup.hooks.create_container, &state, &place)?;
 
     // runc makes the working directory if the image has none.
     path::make_dirs_in_root(root.as_fd(), Path::new(&setup.process.cwd), 0o755).map_err(|error| {
@@ -95,7 +115,11 @@ pub(super) fn build(setup: &Setup<'_>, parent: &mut Parent<'_>, in_user_namespac
     })?;
 
     mount::fchdir(root.as_fd())?;
-    if setup.options.no_pivot {
+    if !own {
+        // The host's root stays where it is: it is everybody's.
+        mount::chroot(Path::new("."))?;
+    } else if setup.options.no_pivot {
+        uncover(&setup.config.rootfs)?;
         mount::mount(Path::new("."), Path::new("/"), "", MS_MOVE, "")?;
         mount::chroot(Path::new("."))?;
     } else {
@@ -105,7 +129,7 @@ pub(super) fn build(setup: &Setup<'_>, parent: &mut Parent<'_>, in_user_namespac
         mount::unmount(Path::new("."), 2)?;
     }
     std::env::set_current_dir("/").map_err(Error::file("failed to change the directory to", "/"))?;
-    if let Some(propagation) = propagation {
+    if let Some(propagation) = propagation.filter(|_| own) {
         mount::set_propagation(Path::new("/"), propagation)?;
     }
     if setup.config.spec.root.as_ref().is_some_and(|root| root.readonly) {
@@ -118,6 +142,36 @@ pub(super) fn build(setup: &Setup<'_>, parent: &mut Parent<'_>, in_user_namespac
             },
             false,
         )?;
+    }
+    Ok(())
+}
+
+/// Takes the host's views of the kernel away before the root is moved over them: where one is not covered, the kernel lets
+/// an unprivileged user mount another, in which nothing is masked.
+fn uncover(rootfs: &Path) -> Result<()> {
+    const DETACH: i32 = 2;
+    let table = fs::read_to_string("/proc/self/mountinfo")
+        .map_err(Error::file("failed to read", "/proc/self/mountinfo"))?;
+    let mut places = Vec::new();
+    for line in table.lines() {
+        let Some((left, right)) = line.split_once(" - ") else {
+            continue;
+        };
+        let place = left.split(' ').nth(4).unwrap_or_default().replace("\\040", " ");
+        let kind = right.split(' ').next().unwrap_or_default();
+        if matches!(kind, "proc" | "sysfs") && !Path::new(&place).starts_with(rootfs) {
+            places.push(PathBuf::from(place));
+        }
+    }
+    // The last ones lie on the first ones.
+    for place in places.iter().rev() {
+        match mount::unmount(place, DETACH) {
+            // Locked in a user namespace: covered for good.
+            Err(error) if matches!(error.errno(), 1 | 22) => {
+                mount::mount(Path::new("tmpfs"), place, "tmpfs", 0, "")?;
+            }
+            other => other?,
+        }
     }
     Ok(())
 }
@@ -156,21 +210,30 @@ fn is_cgroup(mount: &Mount) -> bool {
 fn dev_is_from_the_host(setup: &Setup<'_>) -> bool {
     setup.config.spec.mounts.iter().any(|mount| {
         let options = Options::parse(mount.options.iter().map(String::as_str));
-        Path::new("/").join(&mount.destination) == Path::new("/dev")
-            && (mount.typ == "bind" || options.flags & MS_BIND != 0)
+        Path::new("/").join(&mount.destination) == Path::new("/dev") && is_bind(mount, &options)
     })
 }
 
-fn mount_one(setup: &Setup<'_>, root: BorrowedFd<'_>, one: &Mount) -> Result<()> {
-    let destination = Path::new("/").join(&one.destination);
+fn mount_one(
+    setup: &Setup<'_>,
+    parent: &mut Parent<'_>,
+    root: BorrowedFd<'_>,
+    at: usize,
+    one: &Mount,
+) -> Result<()> {
+    let destination = destination(setup, one);
     let options = Options::parse(one.options.iter().map(String::as_str));
-    if options.id_map.is_some() || !one.uid_mappings.is_empty() {
-        return Err(Error::Config("id-mapped mounts are not supported yet".to_owned()));
-    }
-    let bind = one.typ == "bind" || options.flags & MS_BIND != 0;
-    refuse_inside_proc(&destination, one, bind)?;
+    let bind = is_bind(one, &options);
+    bind::refuse_inside_proc(&destination, one, bind)?;
     if bind {
-        return bind_one(setup, root, one, &destination, &options);
+        let copy = match sources::is_asked_for(one, &options, setup.linux, setup.by_root) {
+            true => parent.copy_source(at)?,
+            false => {
+                let from = path::open(&setup.config.bundle.join(&one.source), O_PATH)?;
+                mount::open_tree(from.as_fd(), "", options.flags & MS_REC != 0)?
+            }
+        };
+        return bind::put(root, one, &destination, &options, copy.as_fd());
     }
     match one.typ.as_str() {
         "cgroup" | "cgroup2" => return cgroup(setup, root, &destination, &options),
@@ -194,24 +257,59 @@ fn mount_one(setup: &Setup<'_>, root: BorrowedFd<'_>, one: &Mount) -> Result<()>
             mount_on(&place, &one.typ, &one.source, &options)?;
         }
         kind => {
+            let was_there = path::open_in_root(root, &destination, O_PATH).is_ok();
             let place = path::make_dirs_in_root(root, &destination, 0o755)?;
-            refuse_led_into_proc(root, place.as_fd(), one, bind)?;
-            let mode = (kind == "tmpfs" && !options.data.contains("mode="))
+            bind::refuse_led_into_proc(root, place.as_fd(), one, bind)?;
+            let mode = (was_there && kind == "tmpfs" && !options.data.contains("mode="))
                 .then(|| path::fstat(place.as_fd()))
                 .transpose()?;
             let mut options = options.clone();
+            // What makes it read-only comes when there is nothing to be made in it any more.
+            let later = kind == "tmpfs"
+                && options.flags & MS_RDONLY != 0
+                && (options.copy_up || is_dev(&destination));
+            if later {
+                options.flags &= !MS_RDONLY;
+            }
             if let Some(stat) = mode {
                 // A tmpfs looks like the folder that it covers.
                 let separator = if options.data.is_empty() { "" } else { "," };
                 options.data = format!("{}{separator}mode={:o}", options.data, stat.st_mode & 0o7777);
             }
             mount_on(&place, kind, &one.source, &options)?;
-            if options.copy_up {
-                return Err(Error::Config("tmpcopyup is not supported yet".to_owned()));
+            if options.copy_up && kind == "tmpfs" {
+                let covered = path::open(&path::of_fd(place.as_fd()), O_DIRECTORY)?;
+                let top = path::open_in_root(root, &destination, O_DIRECTORY)?;
+                copyup::copy(covered.as_fd(), top.as_fd())?;
+            }
+            if later && !is_dev(&destination) {
+                make_read_only(root, &destination)?;
             }
         }
     }
     finish(root, &destination, &options)
+}
+
+fn is_dev(destination: &Path) -> bool {
+    destination.components().eq(Path::new("/dev").components())
+}
+
+fn make_read_only(root: BorrowedFd<'_>, destination: &Path) -> Result<()> {
+    let mounted = path::open_in_root(root, destination, O_PATH)?;
+    let attributes = Attributes {
+        set: ATTR_RDONLY,
+        ..Default::default()
+    };
+    Ok(mount::set_attributes(mounted.as_fd(), attributes, false)?)
+}
+
+/// Where a mount goes, from the container's root. Some callers name the place on the host.
+fn destination(setup: &Setup<'_>, one: &Mount) -> PathBuf {
+    let path = Path::new("/").join(&one.destination);
+    match path.strip_prefix(&setup.config.rootfs) {
+        Ok(below) => Path::new("/").join(below),
+        Err(_) => path,
+    }
 }
 
 /// mount(2) on what a descriptor is open on.
@@ -236,7 +334,7 @@ fn finish(root: BorrowedFd<'_>, destination: &Path, options: &Options) -> Result
     set_tree(mounted.as_fd(), options)
 }
 
-fn set_tree(mounted: BorrowedFd<'_>, options: &Options) -> Result<()> {
+pub(super) fn set_tree(mounted: BorrowedFd<'_>, options: &Options) -> Result<()> {
     for flags in &options.propagation {
         let attributes = Attributes {
             propagation: flags & !MS_REC,
@@ -254,119 +352,6 @@ fn set_tree(mounted: BorrowedFd<'_>, options: &Options) -> Result<()> {
         mount::set_attributes(mounted, attributes, true)?;
     }
     Ok(())
-}
-
-fn bind_one(
-    setup: &Setup<'_>,
-    root: BorrowedFd<'_>,
-    one: &Mount,
-    destination: &Path,
-    options: &Options,
-) -> Result<()> {
-    let source = setup.config.bundle.join(&one.source);
-    let from = path::open(&source, O_PATH)?;
-    let is_dir = path::fstat(from.as_fd())?.st_mode & 0o170_000 == 0o040_000;
-    let place = match is_dir {
-        true => path::make_dirs_in_root(root, destination, 0o755)?,
-        false => path::make_file_in_root(root, destination, 0o755)?,
-    };
-    refuse_led_into_proc(root, place.as_fd(), one, true)?;
-    let copy = mount::open_tree(from.as_fd(), "", options.flags & MS_REC != 0)?;
-    let set = options.attributes();
-    let cleared = Options {
-        flags: options.cleared,
-        ..Default::default()
-    }
-    .attributes();
-    let access_times = if set & ATTR_ATIME != 0 { ATTR_ATIME } else { 0 };
-    if set != 0 || cleared != 0 {
-        let attributes = Attributes {
-            set,
-            clear: (cleared & !set & !ATTR_ATIME) | access_times,
-            ..Default::default()
-        };
-        let changed = mount::set_attributes(copy.as_fd(), attributes, false);
-        // In a user namespace what the host locked stays; what was asked for beyond it still holds.
-        match changed {
-            Err(error) if error.errno() == 1 && cleared != 0 => {
-                let attributes = Attributes {
-                    set,
-                    clear: access_times,
-                    ..Default::default()
-                };
-                mount::set_attributes(copy.as_fd(), attributes, false)?;
-            }
-            other => other?,
-        }
-    }
-    set_tree(copy.as_fd(), options)?;
-    mount::move_mount(copy.as_fd(), place.as_fd())?;
-    Ok(())
-}
-
-/// What may be bound over files in `/proc`: those that lxcfs shows in another light.
-const OVER_PROC: &[&str] = &[
-    "cpuinfo",
-    "diskstats",
-    "loadavg",
-    "meminfo",
-    "net/dev",
-    "slabinfo",
-    "stat",
-    "swaps",
-    "sys/crypto/fips_enabled",
-    "sys/kernel/ns_last_pid",
-    "uptime",
-];
-
-/// As [`refuse_inside_proc`], of the place that was found: a link in the image, or one that another container put into a
-/// shared volume, may have led there from anywhere.
-fn refuse_led_into_proc(root: BorrowedFd<'_>, place: BorrowedFd<'_>, one: &Mount, bind: bool) -> Result<()> {
-    if path::file_system(place)? != PROC_SUPER_MAGIC {
-        return Ok(());
-    }
-    let name = |fd| {
-        let link = path::of_fd(fd);
-        fs::read_link(&link).map_err(Error::file("failed to read", link))
-    };
-    let (top, found) = (name(root)?, name(place)?);
-    let below = found.strip_prefix(&top).unwrap_or(&found);
-    refuse_inside_proc(&Path::new("/").join(below), one, bind)
-}
-
-fn refuse_inside_proc(destination: &Path, one: &Mount, bind: bool) -> Result<()> {
-    let mut clean = PathBuf::from("/");
-    for part in destination.components() {
-        match part {
-            std::path::Component::Normal(name) => clean.push(name),
-            std::path::Component::ParentDir => drop(clean.pop()),
-            _ => {}
-        }
-    }
-    let Ok(below) = clean.strip_prefix("/proc") else {
-        return Ok(());
-    };
-    let denied = || {
-        Err(Error::Config(format!(
-            "{:?} cannot be mounted because it is inside /proc",
-            one.destination
-        )))
-    };
-    if below.as_os_str().is_empty() {
-        if !bind {
-            return if one.typ == "proc" { Ok(()) } else { denied() };
-        }
-        let source = path::open(Path::new(&one.source), O_PATH)?;
-        return if path::file_system(source.as_fd())? == PROC_SUPER_MAGIC {
-            Ok(())
-        } else {
-            denied()
-        };
-    }
-    match OVER_PROC.iter().any(|allowed| below == Path::new(allowed)) {
-        true => Ok(()),
-        false => denied(),
-    }
 }
 
 /// The cgroup file systems, as the container is to see them.

@@ -58,25 +58,26 @@ pub(super) fn absolute(path: &str) -> Result<PathBuf, String> {
 
 /// What every failure of the two begins with, in runc's shape.
 fn failed(command: &str) -> impl Fn(Error) -> String {
-    let command = command.to_owned();
+    let (name, command) = (crate::help::called(), command.to_owned());
     move |error| match error {
         Error::Init(why) => {
-            format!("gantry-runtime {command} failed: unable to start container process: {why}")
+            format!("{name} {command} failed: unable to start container process: {why}")
         }
-        other => format!("gantry-runtime {command} failed: {}", sentence(other)),
+        other => format!("{name} {command} failed: {}", sentence(other)),
     }
 }
 
-fn make(global: &Global, id: &str, flags: &Flags, command: &str) -> Result<Created, String> {
+fn make(global: &Global, id: &str, flags: &mut Flags, command: &str) -> Result<Created, String> {
     let failed = failed(command);
     let begun = Instant::now();
     exe::protect().map_err(|error| failed(error.into()))?;
-    let mut config = Config::load(&flags.bundle).map_err(&failed)?;
-    if global.systemd_cgroup {
-        config.name_cgroup_as_systemd();
-    }
-    let mut options = flags.options.clone();
-    options.preserve_fds += passed_by_socket_activation();
+    let config = Config::load(&flags.bundle).map_err(&failed)?;
+    let mut options = std::mem::take(&mut flags.options);
+    options.listen_fds = passed_by_socket_activation();
+    options.rootless = global.rootless;
+    options.systemd_cgroup = global.systemd_cgroup;
+    options.rootless = global.rootless;
+    options.log = global.open_log()?;
     let created = core::create(&global.root, id, &config, &options).map_err(failed)?;
     gantry_runtime_core::trace(
         &format!("{command} {id}: {}", config.summary(id)),
@@ -94,10 +95,10 @@ fn passed_by_socket_activation() -> u32 {
 }
 
 pub(super) fn create(global: &Global, mut args: Args) -> Outcome {
-    let flags = flags(&mut args, false)?;
+    let mut flags = flags(&mut args, false)?;
     let id = args.id("create")?;
     args.end("create")?;
-    let created = make(global, &id, &flags, "create")?;
+    let created = make(global, &id, &mut flags, "create")?;
     if created.console.is_some() {
         // Nobody would ever hold the terminal.
         let error = "cannot allocate tty if runc will detach without setting console socket";
@@ -108,7 +109,7 @@ pub(super) fn create(global: &Global, mut args: Args) -> Outcome {
 }
 
 pub(super) fn run(global: &Global, mut args: Args) -> Outcome {
-    let flags = flags(&mut args, true)?;
+    let mut flags = flags(&mut args, true)?;
     let id = args.id("run")?;
     args.end("run")?;
     if flags.subreaper && !flags.detach {
@@ -118,7 +119,7 @@ pub(super) fn run(global: &Global, mut args: Args) -> Outcome {
         true => None,
         false => Some(foreground::hold_signals().map_err(sentence)?),
     };
-    let created = make(global, &id, &flags, "run")?;
+    let created = make(global, &id, &mut flags, "run")?;
     if flags.detach && created.console.is_some() {
         remove(&global.root, &id);
         return Err("cannot allocate tty if runc will detach without setting console socket".to_owned());

@@ -33,7 +33,7 @@ fn flags(args: &mut Args) -> Result<Flags, String> {
             "pidfd-socket" => flags.options.pidfd_socket = Some(absolute(&args.value(flag)?)?),
             "pid-file" => flags.options.pid_file = Some(absolute(&args.value(flag)?)?),
             "preserve-fds" => flags.options.preserve_fds = number(&args.value(flag)?)?,
-            "cgroup" => flags.options.cgroup = Some(args.value(flag)?),
+            "cgroup" => flags.options.cgroups.push(args.value(flag)?),
             "ignore-paused" => flags.options.ignore_paused = flag.on()?,
             "process" | "p" => flags.process = Some(args.value(flag)?),
             "cwd" => flags.cwd = Some(args.value(flag)?),
@@ -53,7 +53,8 @@ fn flags(args: &mut Args) -> Result<Flags, String> {
 }
 
 pub(super) fn exec(global: &Global, mut args: Args) -> Outcome {
-    let flags = flags(&mut args)?;
+    let mut flags = flags(&mut args)?;
+    flags.options.log = global.open_log()?;
     let id = args.id("exec")?;
     exe::protect().map_err(|error| sentence(error.into()))?;
     let container = Container::load(&global.root, &id).map_err(failed)?;
@@ -64,7 +65,7 @@ pub(super) fn exec(global: &Global, mut args: Args) -> Outcome {
                 std::fs::read_to_string(path).map_err(|error| format!("failed to read {path:?}: {error}"))?;
             serde_json::from_str(&text).map_err(|error| format!("failed to read {path:?}: {error}"))?
         }
-        None if command.is_empty() => return Err("process args cannot be empty".to_owned()),
+        None if command.is_empty() => return Err("exec failed: exec args cannot be empty".to_owned()),
         None => adapted(core::like_init(&container, command).map_err(failed)?, &flags)?,
     };
     let signals = match flags.detach {
@@ -97,10 +98,14 @@ fn adapted(mut process: Process, flags: &Flags) -> Result<Process, String> {
     process.terminal = flags.tty;
     process.no_new_privileges |= flags.no_new_privs;
     if let Some(user) = &flags.user {
-        let (uid, gid) = user.split_once(':').unwrap_or((user, "0"));
-        process.user.uid = number(uid)?;
-        process.user.gid = number(gid)?;
-        process.user.additional_gids.clear();
+        let (uid, gid) = match user.split_once(':') {
+            Some((uid, gid)) => (uid, Some(gid)),
+            None => (user.as_str(), None),
+        };
+        if let Some(gid) = gid {
+            process.user.gid = gid.parse().map_err(|_| format!("bad gid: {gid:?}"))?;
+        }
+        process.user.uid = uid.parse().map_err(|_| format!("bad uid: {uid:?}"))?;
     }
     process.user.additional_gids.extend(&flags.groups);
     if !flags.caps.is_empty() {
@@ -109,6 +114,10 @@ fn adapted(mut process: Process, flags: &Flags) -> Result<Process, String> {
             .get_or_insert_with(LinuxCapabilities::default);
         for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
             set.extend(flags.caps.iter().cloned());
+        }
+        // What is not inheritable cannot be ambient, and this flag makes nothing inheritable.
+        if !sets.inheritable.is_empty() {
+            sets.ambient.extend(flags.caps.iter().cloned());
         }
     }
     if let Some(profile) = &flags.apparmor {

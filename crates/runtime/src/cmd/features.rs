@@ -19,7 +19,7 @@ pub(super) fn features(mut args: Args) -> Outcome {
         "linux": {
             "namespaces": namespaces(),
             "capabilities": gantry_runtime_core::capabilities(),
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": {
                 "enabled": true,
                 "actions": [

@@ -1,6 +1,7 @@
 //! The commands, each with its flags.
 
 mod create;
+mod events;
 mod exec;
 mod features;
 mod lifecycle;
@@ -11,40 +12,38 @@ mod update;
 use std::time::Instant;
 
 use crate::args::{Args, Global, Show};
+use crate::help;
 
 /// What a command returns: its exit code, or one sentence.
 pub(crate) type Outcome = Result<u8, String>;
-
-/// Commands and what they do.
-const COMMANDS: &[(&str, &str)] = &[
-    ("create", "create a container"),
-    ("delete", "delete any resources held by the container"),
-    ("exec", "execute new process inside the container"),
-    ("features", "show the enabled features"),
-    ("kill", "send a signal to the container's init process"),
-    ("list", "list containers"),
-    ("pause", "suspend all processes inside the container"),
-    ("ps", "display the processes running inside a container"),
-    ("resume", "resume all processes that have been paused"),
-    ("run", "create and run a container"),
-    ("spec", "create a new specification file"),
-    ("start", "execute the user defined process in a created container"),
-    ("state", "output the state of a container"),
-    ("update", "update container resource constraints"),
-];
 
 /// Runs the command that the words name.
 pub(crate) fn run(global: &Global, mut args: Args) -> Outcome {
     match global.show {
         Some(Show::Version) => {
-            println!("gantry-runtime version {}", env!("CARGO_PKG_VERSION"));
+            println!("{} version {}", help::called(), env!("CARGO_PKG_VERSION"));
+            println!("commit: {}", option_env!("GANTRY_COMMIT").unwrap_or("unknown"));
             println!("spec: {}", gantry_runtime_core::SPEC_VERSION);
             return Ok(0);
         }
-        Some(Show::Help) => return help(),
-        None => {}
+        Some(Show::Help) if args.is_empty() => return overview(),
+        Some(Show::Help) | None => {}
     }
-    let Some(command) = args.word() else { return help() };
+    let Some(command) = args.word() else {
+        return overview();
+    };
+    if (global.show.is_some() || args.wants_help()) && help::of(&command) {
+        return Ok(0);
+    }
+    if !matches!(command.as_str(), "help" | "h") && !help::COMMANDS.iter().any(|(name, ..)| *name == command)
+    {
+        return Err(format!("No help topic for '{command}'"));
+    }
+    if !matches!(command.as_str(), "exec" | "ps") {
+        args.anywhere();
+    }
+    // Named and not to be had, it is no place for what callers want to read.
+    drop(global.open_log()?);
     let begun = Instant::now();
     // Environment and arguments of programs are nobody else's business.
     let shown = match command.as_str() {
@@ -59,6 +58,7 @@ pub(crate) fn run(global: &Global, mut args: Args) -> Outcome {
         "delete" => lifecycle::delete(global, args),
         "pause" => lifecycle::pause(global, args),
         "resume" => lifecycle::resume(global, args),
+        "events" => events::events(global, args),
         "exec" => exec::exec(global, args),
         "state" => show::state(global, args),
         "list" => show::list(global, args),
@@ -66,12 +66,11 @@ pub(crate) fn run(global: &Global, mut args: Args) -> Outcome {
         "spec" => spec::spec(args),
         "features" => features::features(args),
         "update" => update::update(global, args),
-        "help" | "h" => return help(),
-        other => {
-            return Err(format!(
-                "No help topic for '{other}': gantry-runtime --help lists the commands"
-            ));
-        }
+        _ => match args.word() {
+            Some(topic) if help::of(&topic) => return Ok(0),
+            Some(topic) => return Err(format!("No help topic for '{topic}'")),
+            None => return overview(),
+        },
     };
     match &done {
         Err(error) => gantry_runtime_core::trace(&format!("{shown} failed: {error}"), begun.elapsed()),
@@ -82,15 +81,8 @@ pub(crate) fn run(global: &Global, mut args: Args) -> Outcome {
     done
 }
 
-fn help() -> Outcome {
-    println!("gantry-runtime - Open Container Initiative runtime\n");
-    println!(
-        "gantry-runtime [--root DIR] [--log FILE] [--log-format text|json] COMMAND [flags] [ID]\n\nCOMMANDS:"
-    );
-    for (name, what) in COMMANDS {
-        println!("   {name:<10} {what}");
-    }
-    println!("\nThe flags of each command are those of runc. --version shows the version.");
+fn overview() -> Outcome {
+    help::overview();
     Ok(0)
 }
 

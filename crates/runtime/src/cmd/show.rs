@@ -1,29 +1,53 @@
 //! `state`, `list`, `ps`.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use gantry_runtime_core::state::{Container, Status};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::{Outcome, sentence};
 use crate::args::{Args, Global, unknown};
 
-fn described(container: &Container) -> Result<Value, String> {
+/// A container in the order in which readers know its properties.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Described<'a> {
+    oci_version: &'a str,
+    id: &'a str,
+    pid: i32,
+    status: &'static str,
+    bundle: &'a Path,
+    rootfs: &'a Path,
+    created: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<&'a BTreeMap<String, String>>,
+    owner: String,
+}
+
+fn described(container: &Container) -> Result<Described<'_>, String> {
     let status = container.status().map_err(sentence)?;
-    let mut value = json!({
-        "ociVersion": container.spec().oci_version,
-        "id": container.id(),
-        "pid": if status == Status::Stopped { 0 } else { container.pid() },
-        "status": status.word(),
-        "bundle": container.bundle(),
-        "rootfs": container.rootfs(),
-        "created": container.created(),
-    });
-    if !container.annotations().is_empty() {
-        value["annotations"] = json!(container.annotations());
-    }
-    value["owner"] = json!("");
-    Ok(value)
+    Ok(Described {
+        oci_version: &container.spec().oci_version,
+        id: container.id(),
+        pid: if status == Status::Stopped {
+            0
+        } else {
+            container.pid()
+        },
+        status: status.word(),
+        bundle: container.bundle(),
+        rootfs: container.rootfs(),
+        created: container.created(),
+        annotations: Some(container.annotations()).filter(|all| !all.is_empty()),
+        owner: String::new(),
+    })
+}
+
+fn text(value: Result<String, serde_json::Error>) -> Result<String, String> {
+    value.map_err(|error| error.to_string())
 }
 
 pub(super) fn state(global: &Global, mut args: Args) -> Outcome {
@@ -33,7 +57,7 @@ pub(super) fn state(global: &Global, mut args: Args) -> Outcome {
     let id = args.id("state")?;
     args.end("state")?;
     let container = Container::load(&global.root, &id).map_err(sentence)?;
-    println!("{:#}", described(&container)?);
+    println!("{}", text(serde_json::to_string_pretty(&described(&container)?))?);
     Ok(0)
 }
 
@@ -47,26 +71,26 @@ pub(super) fn list(global: &Global, mut args: Args) -> Outcome {
         }
     }
     args.end("list")?;
+    if global.root_given && !global.root.exists() {
+        let root = global.root.display();
+        return Err(format!("open {root}: no such file or directory"));
+    }
     let all = Container::all(&global.root).map_err(sentence)?;
     if quiet {
         all.iter().for_each(|container| println!("{}", container.id()));
         return Ok(0);
     }
     if json {
-        let listed = |container: &Container| {
+        fn listed(container: &Container) -> Result<Described<'_>, String> {
             let mut value = described(container)?;
-            value["owner"] = json!(owner(container));
-            Ok::<Value, String>(value)
-        };
+            value.owner = owner(container);
+            Ok(value)
+        }
         let values = all.iter().map(listed).collect::<Result<Vec<_>, _>>()?;
-        println!(
-            "{}",
-            if values.is_empty() {
-                Value::Null
-            } else {
-                json!(values)
-            }
-        );
+        match values.is_empty() {
+            true => println!("null"),
+            false => println!("{}", text(serde_json::to_string(&values))?),
+        }
         return Ok(0);
     }
     let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned)];
@@ -96,8 +120,19 @@ pub(super) fn list(global: &Global, mut args: Args) -> Outcome {
 fn owner(container: &Container) -> String {
     match container.uid() {
         0 => "root".to_owned(),
-        uid => format!("#{uid}"),
+        uid => name_of(uid).unwrap_or_else(|| format!("#{uid}")),
     }
+}
+
+/// The name of a user of the host.
+fn name_of(uid: u32) -> Option<String> {
+    let table = std::fs::read_to_string("/etc/passwd").ok()?;
+    let uid = uid.to_string();
+    table.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    })
 }
 
 /// Whether JSON is wanted.

@@ -70,6 +70,11 @@ fn example(rootless: bool) -> Value {
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         },
     });
+    // With version 1 a container sees only its own cgroup anyway, by what is mounted.
+    let without_cgroup = !gantry_runtime_core::cgroups_are_unified();
+    if let (true, Some(namespaces)) = (without_cgroup, config["linux"]["namespaces"].as_array_mut()) {
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+    }
     if rootless {
         let (uid, gid) = gantry_runtime_core::ids();
         config["linux"]["namespaces"] = json!([

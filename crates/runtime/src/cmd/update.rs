@@ -11,10 +11,12 @@ use crate::args::{Args, Global, unknown};
 
 pub(super) fn update(global: &Global, mut args: Args) -> Outcome {
     let mut resources = LinuxResources::default();
+    let mut read_from = None;
+    let (mut cache, mut bandwidth) = (false, false);
     while let Some(flag) = args.flag() {
         let name = flag.name.clone();
         if name == "resources" || name == "r" {
-            resources = read(&args.value(flag)?)?;
+            read_from = Some(args.value(flag)?);
             continue;
         }
         let memory = resources.memory.get_or_insert_default();
@@ -47,6 +49,8 @@ pub(super) fn update(global: &Global, mut args: Args) -> Outcome {
                     .map_err(|_| format!("invalid value {weight} for --blkio-weight"))?;
                 resources.block_io.get_or_insert_default().weight = Some(weight);
             }
+            "l3-cache-schema" => cache = !args.value(flag)?.is_empty(),
+            "mem-bw-schema" => bandwidth = !args.value(flag)?.is_empty(),
             // Gone from the kernel; runc takes and ignores them.
             "kernel-memory" | "kernel-memory-tcp" => drop(args.value(flag)?),
             _ => return Err(unknown(&flag)),
@@ -54,6 +58,16 @@ pub(super) fn update(global: &Global, mut args: Args) -> Outcome {
     }
     let id = args.id("update")?;
     args.end("update")?;
+    if let Some(path) = read_from {
+        // It says all, and further flags nothing.
+        resources = read(&path)?;
+    }
+    if cache {
+        return Err("Intel RDT/CAT: l3 cache schema is not enabled".to_owned());
+    }
+    if bandwidth {
+        return Err("Intel RDT/MBA: memory bandwidth schema is not enabled".to_owned());
+    }
     let container = Container::load(&global.root, &id).map_err(sentence)?;
     lifecycle::update(&container, &resources)
         .map(|()| 0)

@@ -1,0 +1,153 @@
+//! The ways into a cgroup.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+
+use gantry_sys::process::Pid;
+
+use crate::error::{Error, Result};
+use crate::files::{gone, open, write};
+use crate::layout::Version;
+use crate::manager::{Manager, inner};
+
+impl Manager {
+    /// Puts a process into the cgroup, everywhere.
+    ///
+    /// With version 1 the kernel makes every fork of the machine wait for this, and this for them: some milliseconds. A
+    /// process that has one thread enters by itself through an [`Entrance`] instead.
+    pub fn add(&self, pid: Pid) -> Result<()> {
+        self.add_below("", pid)
+    }
+
+    /// Puts a process into a cgroup below that of the container (`exec --cgroup`).
+    pub fn add_below(&self, sub: &str, pid: Pid) -> Result<()> {
+        let inner = inner(sub)?;
+        if let Some(unit) = self.unit()
+            && !self.entered_by_itself()
+        {
+            return unit.attach(&inner.to_string_lossy(), pid);
+        }
+        for folder in self.folders() {
+            match write(&folder.join(&inner).join("cgroup.procs"), &pid.to_string()) {
+                Err(Error::Open { source, .. }) if self.lenient() && gone(&source) => {}
+                Err(error) if self.lenient() && denied(&error) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a process of the caller's may go in without help. An ordinary user's may not leave the cgroup that it is in,
+    /// unless systemd, which owns what is above both, moves it.
+    pub fn entered_by_itself(&self) -> bool {
+        self.unit().is_none_or(|unit| !unit.user)
+    }
+
+    /// The way in for a process that is to enter by itself.
+    pub fn entrance(&self) -> Result<Entrance> {
+        self.entrance_below("")
+    }
+
+    /// The way to where the container's first process is: the container may have moved it into a cgroup below its own, and
+    /// passed its controllers on to that, which leaves no room for processes in its own.
+    pub fn entrance_beside(&self, first: Pid) -> Result<Entrance> {
+        let (Version::V2, Some((hierarchy, folder))) = (self.version(), self.hierarchies().next()) else {
+            return self.entrance();
+        };
+        let passed_on = fs::read_to_string(folder.join("cgroup.subtree_control")).unwrap_or_default();
+        if passed_on.trim().is_empty() {
+            return self.entrance();
+        }
+        let lines = fs::read_to_string(format!("/proc/{first}/cgroup")).unwrap_or_default();
+        let now = lines.lines().find_map(|line| line.strip_prefix("0::/"));
+        let now = now.map(|now| hierarchy.mount.join(now));
+        match now.as_deref().and_then(|now| now.strip_prefix(folder).ok()) {
+            Some(below) => self.entrance_below(&below.to_string_lossy()),
+            None => self.entrance(),
+        }
+    }
+
+    /// The way into a cgroup below that of the container (`exec --cgroup`).
+    pub fn entrance_below(&self, sub: &str) -> Result<Entrance> {
+        let inner = inner(sub)?;
+        // Version 1: one thread that moves itself needs no lock over the forks of the whole machine.
+        let file = match self.version() {
+            Version::V1 => "tasks",
+            Version::V2 => "cgroup.procs",
+        };
+        let mut doors = Vec::new();
+        for folder in self.folders() {
+            match open(&folder.join(&inner).join(file)) {
+                Err(Error::Open { source, .. }) if self.lenient() && gone(&source) => {}
+                other => doors.push(other?),
+            }
+        }
+        Ok(Entrance { doors })
+    }
+
+    /// The way into cgroups below that of the container, for some controllers each: (controller, path). What is not named is
+    /// the container's own.
+    pub fn entrance_of(&self, below: &[(String, String)]) -> Result<Entrance> {
+        let known = |name: &str| {
+            let mut all = self.hierarchies().flat_map(|(one, _)| &one.controllers);
+            all.any(|own| own == name)
+        };
+        if let Some((name, _)) = below.iter().find(|(name, _)| !known(name)) {
+            return Err(Error::Invalid(format!(
+                "unknown controller {name} in SubCgroupPaths"
+            )));
+        }
+        let doors = self.hierarchies().map(|(hierarchy, folder)| {
+            let named = below
+                .iter()
+                .find(|(name, _)| hierarchy.controllers.contains(name));
+            let inner = inner(named.map_or("", |(_, path)| path.as_str()))?;
+            open(&folder.join(inner).join("tasks"))
+        });
+        Ok(Entrance {
+            doors: doors.collect::<Result<_>>()?,
+        })
+    }
+
+    /// With version 2 the folder itself, into which `clone3` makes a process (`CLONE_INTO_CGROUP`): cheaper than any move.
+    pub fn unified(&self) -> Result<Option<OwnedFd>> {
+        match (self.version(), self.folders().first()) {
+            (Version::V2, Some(folder)) => {
+                let file = fs::File::open(folder).map_err(|source| Error::Read {
+                    path: folder.clone(),
+                    source,
+                })?;
+                Ok(Some(file.into()))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Whether the kernel refused for want of rights.
+pub(crate) fn denied(error: &Error) -> bool {
+    let (Error::Open { source, .. } | Error::Write { source, .. } | Error::Make { source, .. }) = error
+    else {
+        return false;
+    };
+    matches!(
+        source.raw_os_error(),
+        Some(libc::EACCES | libc::EPERM | libc::EROFS)
+    )
+}
+
+/// The open doors of a cgroup, one for each hierarchy, for a process that enters by itself: opened before the process is
+/// made, so that it needs neither the paths nor the right to open them.
+#[derive(Debug, Default)]
+pub struct Entrance {
+    pub(crate) doors: Vec<fs::File>,
+}
+
+impl Entrance {
+    /// Moves the calling process, which must have one thread. Allocates nothing and opens nothing.
+    pub fn enter(&self) -> std::io::Result<()> {
+        self.doors
+            .iter()
+            .try_for_each(|door| gantry_sys::fd::write_all(door.as_fd(), b"0"))
+    }
+}
