@@ -38,16 +38,19 @@ pub(crate) fn streams_and_codes(daemon: &Containerd) {
 pub(crate) fn a_terminal(daemon: &Containerd) {
     let mut pty = Pty::spawn(&mut daemon.run_command(&["--rm", "--tty"], "t", &["sh"]));
     pty.expect("# ");
-    pty.send("tty; stty size\n");
+    pty.send("tty\n");
     pty.expect("/dev/pts/0");
-    pty.expect("24 80");
-    // `ctr` reads the size once the task is started, and listens for new ones only after that.
+    // `ctr` reads the size once the task is started, and listens for new ones only after that. There is no answer to either.
+    let sized = |pty: &mut Pty, size: &str| {
+        pty.send(&format!(
+            "until stty size | grep -q '{size}'; do sleep 0.1; done; echo is ''{size}\n"
+        ));
+        pty.expect(&format!("is {size}"));
+    };
+    sized(&mut pty, "24 80");
     std::thread::sleep(std::time::Duration::from_millis(500));
     pty.resize(40, 120);
-    // There is no answer to a new size.
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    pty.send("stty size\n");
-    pty.expect("40 120");
+    sized(&mut pty, "40 120");
     pty.send("sleep 1000\n");
     std::thread::sleep(std::time::Duration::from_millis(200));
     pty.send("\u{3}");
