@@ -245,14 +245,10 @@ impl Attempt<'_> {
                     hooks::run("createRuntime", &hooks.create_runtime, &state, &place)?;
                     channel.send(&Message::HooksDone, None)?;
                 }
-                Some((Message::SeccompListener, Some(listener))) => {
+                Some((Message::SeccompListener(number), _)) => {
                     let seccomp = linux.seccomp.as_ref();
-                    seccomp::hand_over(
-                        seccomp,
-                        listener.as_fd(),
-                        self.pid,
-                        state(ContainerState::Creating),
-                    )?;
+                    let state = state(ContainerState::Creating);
+                    seccomp::hand_over(seccomp, channel, self.pid, number, state)?;
                 }
                 Some((Message::Ready, _)) => break,
                 Some((Message::Failed(why), _)) => return Err(during_init(&why)),

@@ -2,6 +2,7 @@
 //! copy of its parent's memory; all it says goes through the channel.
 
 mod bind;
+mod confine;
 mod console;
 mod copyup;
 mod devices;
@@ -119,10 +120,15 @@ fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
         descriptors: &[setup.fifo.as_raw_fd()],
         log,
     };
-    let program = identity::prepare(setup.process, setup.filter, channel, &keeping)?;
+    let mut program = identity::prepare(setup.process, setup.filter, channel, &keeping)?;
     prctl::set_parent_death_signal(0)?;
     log.debug(|| "init: closing the pipe to signal completion".to_owned());
-    channel.send(&Message::Ready, None)?;
+    if program.notifies() {
+        program.confine(channel)?;
+        channel.tell(&Message::Ready)?;
+    } else {
+        channel.send(&Message::Ready, None)?;
+    }
     await_start(setup.fifo)?;
     let state = State {
         oci_version: setup.config.spec.oci_version.clone(),
@@ -132,6 +138,8 @@ fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
         bundle: setup.config.bundle.display().to_string(),
         annotations: setup.config.spec.annotations.clone(),
     };
+    // Its hooks are confined as the container's program is.
+    program.confine(channel)?;
     if !setup.hooks.start_container.is_empty() {
         // What has no environment of its own has the program's.
         let place = hooks::Place {

@@ -38,6 +38,14 @@ pub struct Program {
     pub notifies: bool,
 }
 
+impl Program {
+    /// The flags with which the kernel loads it.
+    pub fn kernel_flags(&self) -> u64 {
+        const NEW_LISTENER: u64 = 8;
+        self.flags | if self.notifies { NEW_LISTENER } else { 0 }
+    }
+}
+
 /// What the kernel takes at most.
 const LONGEST: usize = 4096;
 
