@@ -3,5 +3,7 @@
 
 mod container;
 mod escapes;
+mod inside;
 mod libseccomp;
+mod races;
 mod seccomp;
