@@ -4,6 +4,7 @@
 mod container;
 mod escapes;
 mod inside;
+mod killed;
 mod libseccomp;
 mod races;
 mod seccomp;
