@@ -5,6 +5,7 @@ mod errors;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod newest;
 mod systemd;
 
 use std::ffi::OsStr;
@@ -127,3 +128,13 @@ macro_rules! on_both {
     };
 }
 use on_both;
+
+/// Each function as a test on ours.
+macro_rules! on_ours {
+    ($($name:ident)*) => {
+        mod ours {
+            $(#[test] fn $name() { super::$name(&crate::Runtime::ours()); })*
+        }
+    };
+}
+use on_ours;

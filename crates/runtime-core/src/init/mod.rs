@@ -35,6 +35,7 @@ pub(crate) use kernel::{
     set_affinity,
 };
 pub(crate) use lsm::prepare as label;
+pub(crate) use rootfs::propagation;
 
 /// All that the process of a new container needs to know.
 pub(crate) struct Setup<'a> {

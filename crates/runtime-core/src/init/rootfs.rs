@@ -187,7 +187,8 @@ fn slave_if_shared(propagation: Option<u64>) -> u64 {
     }
 }
 
-fn propagation(word: &str) -> Result<Option<u64>> {
+/// The flags of a word of `rootfsPropagation`.
+pub(crate) fn propagation(word: &str) -> Result<Option<u64>> {
     Ok(Some(match word {
         "" => return Ok(None),
         "shared" | "rshared" => SHARED | MS_REC,
@@ -196,7 +197,7 @@ fn propagation(word: &str) -> Result<Option<u64>> {
         "unbindable" | "runbindable" => (1 << 17) | MS_REC,
         other => {
             return Err(Error::Config(format!(
-                "rootfsPropagation={other:?} is not supported"
+                "rootfsPropagation={other} is not supported"
             )));
         }
     }))
