@@ -165,7 +165,7 @@ fn connect(path: &Path) -> Result<std::os::unix::net::UnixStream> {
 }
 
 /// A cgroup with processes in it is somebody else's.
-fn refuse_foreign(cgroup: &Manager) -> Result<()> {
+pub(crate) fn refuse_foreign(cgroup: &Manager) -> Result<()> {
     if !cgroup.exists() {
         return Ok(());
     }
@@ -238,7 +238,7 @@ impl Attempt<'_> {
                 Some((Message::RunHooks, _)) => {
                     let place = hooks::Place {
                         folder: Some(&config.bundle),
-                        env: &[],
+                        env: None,
                     };
                     let state = state(ContainerState::Creating);
                     hooks::run("prestart", &hooks.prestart, &state, &place)?;

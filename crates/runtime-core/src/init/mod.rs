@@ -145,7 +145,7 @@ fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
         // What has no environment of its own has the program's.
         let place = hooks::Place {
             folder: None,
-            env: &program.env(),
+            env: Some(&program.env()),
         };
         hooks::run("startContainer", &setup.hooks.start_container, &state, &place)?;
     }

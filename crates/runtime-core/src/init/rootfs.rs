@@ -101,7 +101,7 @@ pub(super) fn build(setup: &Setup<'_>, parent: &mut Parent<'_>) -> Result<()> {
     let here = path::of_fd(root.as_fd());
     let place = hooks::Place {
         folder: Some(&here),
-        env: &[],
+        env: Some(&[]),
     };
     hooks::run("createContainer", &setup.hooks.create_container, &state, &place)?;
 
