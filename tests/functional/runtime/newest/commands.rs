@@ -21,6 +21,7 @@ crate::on_ours! {
     processes_go_into_cgroups_below
     what_is_wrong_in_the_configuration_is_said
     every_command_has_help
+    a_checkpoint_says_what_is_missing
     the_log_tells_what_is_done
     features_are_those_that_are_there
 }
@@ -330,4 +331,34 @@ fn merge(into: &mut Value, from: &Value) {
             .for_each(|(name, value)| merge(&mut into[name], value)),
         None => into.clone_from(from),
     }
+}
+
+fn a_checkpoint_says_what_is_missing(runtime: &Runtime) {
+    let id = runtime.id();
+    let bundle = runtime.bundle("exec sleep 1000");
+    create(runtime, &bundle);
+    runtime
+        .call(["checkpoint", &id])
+        .failure("Container cannot be checkpointed in created state");
+    runtime.call(["start", &id]).success();
+    let images = runtime.place.join("images");
+    let call = |args: &[&str]| {
+        let mut command = runtime.command(["checkpoint", "--image-path"]);
+        command.arg(&images).args(args).arg(&id);
+        // Nothing that is on this machine can be found.
+        command.env("PATH", runtime.place.dir());
+        run(&mut command)
+    };
+    call(&[]).failure("CRIU version check failed: exec: \"criu\": executable file not found in $PATH");
+    call(&["--parent-path", "/absolute"]).failure("--parent-path must be relative");
+    call(&["--parent-path", "none"]).failure("invalid --parent-path");
+    call(&["--page-server", "here"]).failure("Use --page-server ADDRESS:PORT");
+    call(&["--manage-cgroups-mode", "gently"]).failure("Invalid manage-cgroups-mode value");
+    call(&["--empty-ns", "pid"]).failure("is not supported");
+    runtime.call(["delete", "-f", &id]).success();
+    let mut command = runtime.command(["restore", "--image-path"]);
+    command.arg(&images).arg("--bundle").arg(bundle.dir()).arg(&id);
+    command.env("PATH", runtime.place.dir());
+    run(&mut command).failure("CRIU version check failed");
+    runtime.call(["state", &id]).failure("does not exist");
 }

@@ -22,6 +22,7 @@ crate::on_ours! {
     an_ordinary_user_runs_and_adds_processes
     interfaces_are_moved_with_their_addresses
     hooks_have_the_environment_of_the_program
+    hooks_that_fail_late
 }
 
 fn a_user_namespace_that_is_joined_owns_the_others(runtime: &Runtime) {
@@ -320,4 +321,39 @@ fn hooks_have_the_environment_of_the_program(runtime: &Runtime) {
             json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", "kill -SYS $$"] }] });
     });
     runtime.run(&bundle).failure("bad system call");
+}
+
+fn hooks_that_fail_late(runtime: &Runtime) {
+    let id = runtime.id();
+    let bundle = runtime.bundle("exec sleep 1000");
+    let failing = json!([{ "path": "/bin/sh", "args": ["sh", "-c", "test -n \"$GANTRY_TEST\" && exit 3"] }]);
+    let with = |kind: &str| {
+        bundle.change(|config| {
+            config["hooks"] = json!({});
+            config["hooks"][kind] = failing.clone();
+        });
+        let mut command = runtime.command(["create", "--bundle"]);
+        command
+            .arg(bundle.dir())
+            .arg(&id)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        assert!(command.status().expect("the runtime").success());
+    };
+    // What has no environment has that of the runtime.
+    let call = |args: &[&str]| run(runtime.command(args).env("GANTRY_TEST", "1"));
+    // It fails the start, and the container's life is over.
+    with("poststart");
+    call(&["start", &id]).failure("exit status 3");
+    runtime.call(["state", &id]).failure("does not exist");
+    // It is told of, and keeps nothing from being removed.
+    with("poststop");
+    let said = call(&["delete", &id]).success();
+    assert!(
+        said.stderr.contains("level=warning") && said.stderr.contains("exit status 3"),
+        "{}",
+        said.stderr
+    );
+    runtime.call(["state", &id]).failure("does not exist");
 }
