@@ -122,6 +122,9 @@ fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
         log,
     };
     let mut program = identity::prepare(setup.process, setup.filter, channel, &keeping)?;
+    // The first process of a namespace is deaf to what it has not asked for: it would wait for its start whatever it was told.
+    signal::block(ENDS)?;
+    let signals = signal::fd(ENDS)?;
     prctl::set_parent_death_signal(0)?;
     log.debug(|| "init: closing the pipe to signal completion".to_owned());
     if program.notifies() {
@@ -130,7 +133,7 @@ fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
     } else {
         channel.send(&Message::Ready, None)?;
     }
-    await_start(setup.fifo)?;
+    await_start(setup.fifo, &signals)?;
     let state = State {
         oci_version: setup.config.spec.oci_version.clone(),
         id: setup.id.to_owned(),
@@ -151,6 +154,9 @@ fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
     }
     Err(program.exec())
 }
+
+/// What ends a process that waits for its start.
+const ENDS: &[i32] = &[1, 2, 3, 15];
 
 /// What the parent has done already.
 pub(crate) struct Parent<'a> {
@@ -209,17 +215,13 @@ pub(crate) fn enter(cgroup: &gantry_cgroups::Entrance, everywhere: bool) -> Resu
 
 /// Waits for the byte that `start` writes. The reading end was opened without waiting for a writer, so that `start` can
 /// tell by its own opening whether we are still here.
-fn await_start(fifo: BorrowedFd<'_>) -> Result<()> {
-    // The first process of a namespace is deaf to what it has not asked for: it would wait here whatever it was told.
-    const ENDS: &[i32] = &[1, 2, 3, 15];
-    signal::block(ENDS)?;
-    let signals = signal::fd(ENDS)?;
+fn await_start(fifo: BorrowedFd<'_>, signals: &OwnedFd) -> Result<()> {
     let epoll = gantry_sys::epoll::Epoll::new()?;
     epoll.add(fifo, gantry_sys::epoll::event::READ, 0)?;
     epoll.add(signals.as_fd(), gantry_sys::epoll::event::READ, 1)?;
     loop {
         epoll.wait(None, |_, _| {})?;
-        if let Some(number) = signal::read(&signals) {
+        if let Some(number) = signal::read(signals) {
             process::exit(128 + number);
         }
         let mut byte = [0];

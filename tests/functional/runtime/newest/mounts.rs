@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::process::Command;
 
-use gantry_testkit::cmd::run;
+use gantry_testkit::cmd::{run, wait_until};
 use serde_json::json;
 
 use super::{add_mount, with_users};
@@ -19,6 +19,7 @@ crate::on_ours! {
     a_tmpfs_begins_with_what_it_covers
     dev_is_read_only_once_it_is_made
     masked_folders_share_one_file_system
+    a_shared_volume_shows_the_host_what_is_mounted_in_it
 }
 
 fn ids_are_mapped_in_mounts(runtime: &Runtime) {
@@ -208,4 +209,47 @@ fn masked_folders_share_one_file_system(runtime: &Runtime) {
     let said = runtime.run(&bundle).success();
     let lines: Vec<&str> = said.stdout.lines().collect();
     assert_eq!((lines[0], lines[2]), (lines[1], "1"));
+}
+
+fn a_shared_volume_shows_the_host_what_is_mounted_in_it(runtime: &Runtime) {
+    let (shared, private) = (runtime.place.join("shared"), runtime.place.join("private"));
+    for volume in [&shared, &private] {
+        fs::create_dir(volume).expect("a folder");
+        run(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(volume)).success();
+        run(Command::new("mount").arg("--make-shared").arg(volume)).success();
+        fs::create_dir(volume.join("in")).expect("a folder");
+    }
+    let mounted = || {
+        let table = fs::read_to_string("/proc/self/mountinfo").expect("the mounts");
+        let has = |volume: &std::path::Path| table.contains(&format!(" {} ", volume.join("in").display()));
+        (has(&shared), has(&private))
+    };
+    let bundle =
+        runtime.bundle("mount -t tmpfs inner /shared/in; mount -t tmpfs inner /private/in; exec sleep 1000");
+    add_mount(&bundle, &shared, "/shared", &["rbind", "rshared"]);
+    add_mount(&bundle, &private, "/private", &["rbind", "rprivate"]);
+    bundle.change(|config| {
+        config["linux"]["rootfsPropagation"] = json!("shared");
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] = json!(["CAP_SYS_ADMIN"]);
+        }
+    });
+    let before = fs::read_to_string("/proc/self/mountinfo")
+        .expect("the mounts")
+        .lines()
+        .count();
+    runtime.detach(&bundle);
+    let seen = std::panic::catch_unwind(|| wait_until("the host sees it", || mounted() == (true, false)));
+    runtime.call(["delete", "-f", &runtime.id()]).success();
+    let _ = Command::new("umount").arg(shared.join("in")).status();
+    let after = fs::read_to_string("/proc/self/mountinfo")
+        .expect("the mounts")
+        .lines()
+        .count();
+    for volume in [&shared, &private] {
+        run(Command::new("umount").arg(volume)).success();
+    }
+    seen.expect("it is seen");
+    // Other tests mount too: nothing of the host's own may be gone.
+    assert!(after + 8 > before, "{before} mounts became {after}");
 }
