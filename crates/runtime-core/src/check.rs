@@ -12,7 +12,7 @@ use gantry_sys::mount::Options;
 
 use crate::error::{Error, Result};
 use crate::init;
-use crate::sources::is_bind;
+use crate::sources::{is_bind, is_mapped};
 
 fn invalid<T>(text: impl Into<String>) -> Result<T> {
     Err(Error::Config(text.into()))
@@ -46,6 +46,7 @@ pub fn check(spec: &Spec) -> Result<()> {
             ));
         }
     }
+    init::propagation(&linux.rootfs_propagation)?;
     check_net_devices(linux)?;
     if let Some(rdt) = &linux.intel_rdt {
         check_intel_rdt(rdt)?;
@@ -144,6 +145,17 @@ fn check_mount(one: &Mount) -> Result<()> {
         return invalid("mount field contains null byte");
     }
     let options = Options::parse(one.options.iter().map(String::as_str));
+    if is_mapped(one, &options) {
+        if !is_bind(one, &options) {
+            return invalid("id-mapped mounts are only supported for bind-mounts");
+        }
+        if gantry_sys::process::euid() != 0 {
+            return invalid("id-mapped mounts are not supported for rootless containers");
+        }
+        if one.uid_mappings.is_empty() != one.gid_mappings.is_empty() {
+            return invalid("id-mapped mounts must have both uid and gid mappings specified");
+        }
+    }
     if is_bind(one, &options) && !options.data.is_empty() {
         return invalid(format!(
             "invalid mount {:?}: bind mounts cannot have any filesystem-specific options applied: {}",

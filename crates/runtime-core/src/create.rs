@@ -165,7 +165,7 @@ fn connect(path: &Path) -> Result<std::os::unix::net::UnixStream> {
 }
 
 /// A cgroup with processes in it is somebody else's.
-fn refuse_foreign(cgroup: &Manager) -> Result<()> {
+pub(crate) fn refuse_foreign(cgroup: &Manager) -> Result<()> {
     if !cgroup.exists() {
         return Ok(());
     }
@@ -238,21 +238,17 @@ impl Attempt<'_> {
                 Some((Message::RunHooks, _)) => {
                     let place = hooks::Place {
                         folder: Some(&config.bundle),
-                        env: &[],
+                        env: None,
                     };
                     let state = state(ContainerState::Creating);
                     hooks::run("prestart", &hooks.prestart, &state, &place)?;
                     hooks::run("createRuntime", &hooks.create_runtime, &state, &place)?;
                     channel.send(&Message::HooksDone, None)?;
                 }
-                Some((Message::SeccompListener, Some(listener))) => {
+                Some((Message::SeccompListener(number), _)) => {
                     let seccomp = linux.seccomp.as_ref();
-                    seccomp::hand_over(
-                        seccomp,
-                        listener.as_fd(),
-                        self.pid,
-                        state(ContainerState::Creating),
-                    )?;
+                    let state = state(ContainerState::Creating);
+                    seccomp::hand_over(seccomp, channel, self.pid, number, state)?;
                 }
                 Some((Message::Ready, _)) => break,
                 Some((Message::Failed(why), _)) => return Err(during_init(&why)),

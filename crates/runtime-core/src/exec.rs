@@ -224,9 +224,9 @@ fn raise(
             // Closed by the execution of the program.
             None => return Ok(()),
             Some((Message::Failed(why), _)) => return Err(Error::Init(why)),
-            Some((Message::SeccompListener, Some(listener))) => {
+            Some((Message::SeccompListener(number), _)) => {
                 let state = container.oci_state(Status::Running);
-                seccomp::hand_over(linux.seccomp.as_ref(), listener.as_fd(), pid, state)?;
+                seccomp::hand_over(linux.seccomp.as_ref(), channel, pid, number, state)?;
             }
             Some(_) => return Err(Error::Init("the process said what it must not say".to_owned())),
         }
@@ -311,9 +311,10 @@ impl Child<'_> {
             descriptors: &[],
             log,
         };
-        let program = init::prepare(self.process, self.filter, channel, &keeping)?;
+        let mut program = init::prepare(self.process, self.filter, channel, &keeping)?;
         prctl::set_parent_death_signal(0)?;
         log.debug(|| "setns_init: about to exec".to_owned());
+        program.confine(channel)?;
         Err(program.exec())
     }
 }

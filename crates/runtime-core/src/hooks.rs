@@ -14,8 +14,8 @@ use crate::error::{Error, Result, chain};
 pub(crate) struct Place<'a> {
     /// Their working directory; ours when none is given.
     pub(crate) folder: Option<&'a Path>,
-    /// The environment of those that have none of their own.
-    pub(crate) env: &'a [String],
+    /// The environment of those that have none of their own; ours when none is given.
+    pub(crate) env: Option<&'a [String]>,
 }
 
 /// Runs hooks in order; the first that fails ends it.
@@ -33,10 +33,12 @@ fn one(hook: &Hook, state: &State, place: &Place<'_>) -> Result<(), String> {
     if let Some((name, rest)) = hook.args.split_first() {
         command.arg0(name).args(rest);
     }
-    let env = if hook.env.is_empty() { place.env } else { &hook.env };
-    command
-        .env_clear()
-        .envs(env.iter().filter_map(|pair| pair.split_once('=')));
+    let given = (!hook.env.is_empty()).then_some(hook.env.as_slice());
+    if let Some(env) = given.or(place.env) {
+        command
+            .env_clear()
+            .envs(env.iter().filter_map(|pair| pair.split_once('=')));
+    }
     if let Some(folder) = place.folder {
         command.current_dir(folder);
     }

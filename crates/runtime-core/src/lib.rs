@@ -2,6 +2,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod check;
+pub mod checkpoint;
 pub mod config;
 pub mod create;
 pub mod error;

@@ -9,6 +9,7 @@ use gantry_sys::process;
 
 use crate::error::{Error, Result, chain};
 use crate::hooks;
+use crate::log::Log;
 use crate::state::{Container, INTENT, Status};
 
 /// How long a killed container may take to be gone.
@@ -17,11 +18,11 @@ const DEATH: Duration = Duration::from_secs(10);
 /// Hooks that run wherever the command was given.
 const ELSEWHERE: hooks::Place<'static> = hooks::Place {
     folder: None,
-    env: &[],
+    env: None,
 };
 
 /// Lets a created container's process execute the user's program.
-pub fn start(container: &Container) -> Result<()> {
+pub fn start(container: &Container, log: &Log) -> Result<()> {
     const O_WRONLY: i32 = 1;
     const O_NONBLOCK: i32 = 0o4000;
     match container.status()? {
@@ -54,8 +55,10 @@ pub fn start(container: &Container) -> Result<()> {
         &container.oci_state(Status::Running),
         &ELSEWHERE,
     ) {
-        // The specification, since 1.3: it fails the start, and the container ends.
-        let _ = process::kill(container.pid(), 9);
+        // The specification, since 1.3: it fails the start, and the container's life goes on at its end.
+        if let Err(left) = delete(container, true, log) {
+            log.warn(&left.chain());
+        }
         return Err(error);
     }
     Ok(())
@@ -134,7 +137,7 @@ pub fn update(container: &Container, resources: &LinuxResources) -> Result<()> {
 }
 
 /// Deletes a stopped container; with `force` it is killed before.
-pub fn delete(container: &Container, force: bool) -> Result<()> {
+pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
     match container.status()? {
         Status::Stopped => {}
         // Its program never ran: there is nothing to lose.
@@ -148,7 +151,7 @@ pub fn delete(container: &Container, force: bool) -> Result<()> {
             )));
         }
     }
-    remove(container)
+    remove(container, log)
 }
 
 fn end(container: &Container) -> Result<()> {
@@ -164,7 +167,7 @@ fn end(container: &Container) -> Result<()> {
 }
 
 /// Takes everything of a stopped container away. What fails does not keep the rest from being removed.
-fn remove(container: &Container) -> Result<()> {
+fn remove(container: &Container, log: &Log) -> Result<()> {
     let cgroup = container.cgroup()?;
     // Without a namespace of process ids others may have outlived the first one.
     clear(&cgroup)?;
@@ -178,7 +181,7 @@ fn remove(container: &Container) -> Result<()> {
     };
     // The specification: a failing poststop hook is a warning.
     if let Err(error) = hooked {
-        gantry_sys::trace::line("runtime", &format!("warning: {}", error.chain()), None);
+        log.warn(&error.chain());
     }
     let failures: Vec<String> = [destroyed, forgotten]
         .into_iter()

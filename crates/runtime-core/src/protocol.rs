@@ -11,7 +11,8 @@
 //!    │ ◄──────────────────────────── RunHooks    │ only if there are hooks
 //!    │ prestart, createRuntime                   │
 //!    │ HooksDone ──────────────────────────────► │ createContainer, pivot_root, console, masks, user, seccomp
-//!    │ ◄───────────────── SeccompListener + fd   │ only if a filter asks for one
+//!    │ ◄───────────────── SeccompListener(N)     │ only if a filter notifies: its descriptor, fetched by the parent
+//!    │ SeccompTaken ───────────────────────────► │
 //!    │ ◄─────────────────────────────── Ready    │ create: waits at the FIFO, which `start` writes to
 //!    │ state.json, pid file                      │ exec: no Ready; the socket closes with the exec of the program
 //!    │          at any time: Failed(sentence)    │
@@ -39,8 +40,10 @@ pub enum Message {
     Source(usize),
     /// Here it is: it comes along.
     Copied,
-    /// The descriptor of seccomp's notifications comes along.
-    SeccompListener,
+    /// The filter is loaded, and this descriptor of the child hears of calls. Said by write(2): see [`Channel::tell`].
+    SeccompListener(RawFd),
+    /// The parent has that descriptor.
+    SeccompTaken,
     /// The stage's ids are to be mapped.
     Map,
     /// The offsets of its time namespace are to be written.
@@ -57,6 +60,11 @@ impl Message {
     fn encode(&self) -> Vec<u8> {
         let number;
         let (kind, text) = match self {
+            Self::SeccompListener(descriptor) => {
+                number = descriptor.to_string();
+                (b'S', number.as_str())
+            }
+            Self::SeccompTaken => (b'T', ""),
             Self::Map => (b'M', ""),
             Self::Offsets => (b'O', ""),
             Self::Born(pid) => {
@@ -71,7 +79,6 @@ impl Message {
             Self::Go => (b'G', ""),
             Self::RunHooks => (b'H', ""),
             Self::HooksDone => (b'D', ""),
-            Self::SeccompListener => (b'S', ""),
             Self::Ready => (b'R', ""),
             Self::Failed(text) => (b'F', text.as_str()),
         };
@@ -91,7 +98,8 @@ impl Message {
             b'G' => Self::Go,
             b'H' => Self::RunHooks,
             b'D' => Self::HooksDone,
-            b'S' => Self::SeccompListener,
+            b'S' => Self::SeccompListener(std::str::from_utf8(text).ok()?.parse().ok()?),
+            b'T' => Self::SeccompTaken,
             b'R' => Self::Ready,
             b'F' => Self::Failed(String::from_utf8_lossy(text).into_owned()),
             _ => return None,
@@ -122,6 +130,25 @@ impl Channel {
             &message.encode(),
             passed,
         )?)
+    }
+
+    /// Sends a message by a plain write(2), for who has a filter loaded: it may hold everything else.
+    pub(crate) fn tell(&self, message: &Message) -> Result<()> {
+        gantry_sys::fd::write_all(self.0.as_fd(), &message.encode())
+            .map_err(Error::file("failed to write to the", "runtime"))
+    }
+
+    /// Waits for one message by a plain read(2).
+    pub(crate) fn hear(&self, wanted: &Message) -> Result<()> {
+        let mut bytes = [0; 64];
+        let count = gantry_sys::fd::read(self.0.as_fd(), &mut bytes)
+            .map_err(Error::file("failed to read from the", "runtime"))?;
+        match Message::decode(&bytes[..count]) {
+            Some(message) if message == *wanted => Ok(()),
+            _ => Err(Error::Init(
+                "the other process ended before it was done".to_owned(),
+            )),
+        }
     }
 
     /// The next message; none when the other side is gone.
@@ -173,11 +200,15 @@ mod tests {
             Message::Born(4711),
             Message::Source(3),
             Message::Copied,
+            Message::SeccompListener(7),
+            Message::SeccompTaken,
             Message::Failed("no".into()),
         ];
         for message in all {
             a.send(&message, None).unwrap();
             assert_eq!(b.receive().unwrap().unwrap().0, message);
+            a.tell(&message).unwrap();
+            b.hear(&message).unwrap();
         }
         a.send(&Message::Failed("why".into()), None).unwrap();
         assert_eq!(b.expect(&Message::Go).unwrap_err().to_string(), "why");

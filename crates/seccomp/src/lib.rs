@@ -4,6 +4,7 @@
 pub mod arch;
 #[allow(unsafe_code)]
 pub mod load;
+pub mod machine;
 pub mod profile;
 
 mod compile;

@@ -64,7 +64,7 @@ pub fn default(facts: &Facts<'_>) -> LinuxSeccomp {
         default_action: LinuxSeccompAction::Errno,
         default_errno_ret: Some(1),
         architectures: architectures(),
-        flags: Vec::new(),
+        flags: None,
         listener_path: String::new(),
         listener_metadata: String::new(),
         syscalls,
@@ -76,6 +76,7 @@ fn architectures() -> Vec<String> {
     let names: &[&str] = match Arch::native() {
         Some(Arch::X86_64) => &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
         Some(Arch::Aarch64) => &["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
+        Some(Arch::Arm) => &["SCMP_ARCH_ARM"],
         Some(Arch::X86) => &["SCMP_ARCH_X86"],
         _ => &[],
     };
@@ -91,8 +92,7 @@ struct Document {
     architectures: Vec<String>,
     #[serde(default)]
     arch_map: Vec<ArchMap>,
-    #[serde(default)]
-    flags: Vec<String>,
+    flags: Option<Vec<String>>,
     #[serde(default)]
     listener_path: String,
     #[serde(default)]

@@ -55,6 +55,13 @@ pub fn inherited(number: RawFd) -> Option<OwnedFd> {
     open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Lets the next program that is executed have a descriptor.
+pub fn keep_on_exec(fd: BorrowedFd<'_>) -> crate::Result<()> {
+    // SAFETY: integers only.
+    let result = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) };
+    crate::error::check(result, || "keep a descriptor".to_owned()).map(drop)
+}
+
 /// A file in memory that has no name in any folder.
 pub fn memory(name: &str) -> crate::Result<OwnedFd> {
     let text = crate::error::c_text(name)?;

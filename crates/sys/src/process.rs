@@ -78,6 +78,17 @@ pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// A copy of a descriptor of the process of a pidfd: the caller may look into it, as a debugger may.
+pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: i32) -> Result<OwnedFd> {
+    // SAFETY: takes integers and returns a new descriptor.
+    let fd = check(
+        unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) },
+        || format!("fetch descriptor {number} of a process"),
+    )?;
+    // SAFETY: the descriptor is new and ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
 /// Sends a signal to the process of a pidfd.
 pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     // SAFETY: takes a descriptor, integers and a null pointer, which means no further information.

@@ -101,6 +101,32 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
 
 /// Sends a message and, beside it, a descriptor.
 pub fn send(socket: BorrowedFd<'_>, message: &[u8], passed: Option<BorrowedFd<'_>>) -> Result<()> {
+    match send_some(socket, message, passed)? {
+        sent if sent == message.len() => Ok(()),
+        _ => Err(Error::new(
+            "send a message",
+            io::Error::from(io::ErrorKind::WriteZero),
+        )),
+    }
+}
+
+/// Sends all of a text of any length over a stream, and a descriptor with its first part.
+pub fn send_all(socket: BorrowedFd<'_>, text: &[u8], passed: BorrowedFd<'_>) -> Result<()> {
+    let mut sent = send_some(socket, text, Some(passed))?;
+    while sent < text.len() {
+        match send_some(socket, &text[sent..], None)? {
+            0 => {
+                let error = io::Error::from(io::ErrorKind::WriteZero);
+                return Err(Error::new("send a message", error));
+            }
+            more => sent += more,
+        }
+    }
+    Ok(())
+}
+
+/// How much was sent.
+fn send_some(socket: BorrowedFd<'_>, message: &[u8], passed: Option<BorrowedFd<'_>>) -> Result<usize> {
     let mut part = libc::iovec {
         iov_base: message.as_ptr().cast_mut().cast(),
         iov_len: message.len(),
@@ -128,13 +154,7 @@ pub fn send(socket: BorrowedFd<'_>, message: &[u8], passed: Option<BorrowedFd<'_
     // SAFETY: the header and all it points to live until the call returns.
     let sent =
         retry(|| unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL) as i64 });
-    match check(sent, || "send a message".to_owned())? {
-        sent if sent as usize == message.len() => Ok(()),
-        _ => Err(Error::new(
-            "send a message",
-            io::Error::from(io::ErrorKind::WriteZero),
-        )),
-    }
+    check(sent, || "send a message".to_owned()).map(|sent| sent as usize)
 }
 
 /// Receives a message of at most `limit` bytes and the descriptor that came with it. An empty one: the peer is gone.

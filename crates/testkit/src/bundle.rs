@@ -53,6 +53,8 @@ impl Bundle {
             config["process"]["terminal"] = json!(false);
             config["process"]["args"] = json!(args);
             config["root"]["readonly"] = json!(false);
+            // Debian's runc asks for what cannot be had, and a newer one warns of it.
+            config["process"]["capabilities"]["ambient"] = json!([]);
             config["linux"]["cgroupsPath"] = json!(cgroup);
         });
         bundle

@@ -49,6 +49,9 @@ pub(crate) struct How {
     /// How many seconds everything may take from the machine's start
     #[arg(long, default_value_t = 900)]
     deadline: u64,
+    /// A folder whose files the machine finds in /payload/with
+    #[arg(long)]
+    with: Option<PathBuf>,
     /// Do not install packages
     #[arg(long)]
     no_install: bool,
@@ -81,7 +84,7 @@ pub(crate) fn run(task: Task) -> Result<()> {
     let programs = payload::compile(&suites)?;
     let cache = binaries.parent().unwrap_or(Path::new("target")).join("vm");
     let image = image::ready(&cache)?;
-    let payload = payload::pack(&cache, &binaries, &programs, &script)?;
+    let payload = payload::pack(&cache, &binaries, &programs, &script, how.with.as_deref())?;
     let begun = Instant::now();
     let ended = machine::boot(&image, &payload, Duration::from_secs(how.deadline));
     let _ = fs::remove_file(&payload);

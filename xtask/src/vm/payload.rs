@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::disk;
+use super::{disk, quietly};
 use crate::binaries::{self, Profile};
 
 /// Binaries that are of use to tests in the machine.
@@ -119,9 +119,19 @@ const START: &str = "stty -F /dev/ttyS1 raw -echo\n\
     systemctl poweroff -ff\n";
 
 /// Puts it all on a disk in `cache`.
-pub(crate) fn pack(cache: &Path, binaries: &Path, programs: &[Program], script: &str) -> Result<PathBuf> {
+pub(crate) fn pack(
+    cache: &Path,
+    binaries: &Path,
+    programs: &[Program],
+    script: &str,
+    with: Option<&Path>,
+) -> Result<PathBuf> {
     let folder = cache.join(format!("payload-{}", std::process::id()));
-    let packed = fill(&folder, binaries, programs, script).and_then(|bytes| {
+    let packed = fill(&folder, binaries, programs, script).and_then(|mut bytes| {
+        if let Some(with) = with {
+            quietly(Command::new("cp").arg("-a").arg(with).arg(folder.join("with")))?;
+            bytes += size(with)?;
+        }
         let image = folder.with_extension("ext4");
         // Room for the file system's own tables.
         disk(&folder, &image, (bytes >> 20) * 5 / 4 + 16)?;
@@ -129,6 +139,19 @@ pub(crate) fn pack(cache: &Path, binaries: &Path, programs: &[Program], script: 
     });
     let _ = fs::remove_dir_all(&folder);
     packed
+}
+
+/// How many bytes a folder takes, in whole blocks.
+fn size(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
+        let entry = entry?;
+        bytes += match entry.file_type()?.is_dir() {
+            true => 4096 + size(&entry.path())?,
+            false => entry.metadata()?.len().next_multiple_of(4096),
+        };
+    }
+    Ok(bytes)
 }
 
 /// Fills `folder`, and says how many bytes there are.

@@ -20,13 +20,9 @@ pub struct LinuxSeccomp {
         skip_serializing_if = "is_default"
     )]
     pub architectures: Vec<String>,
-    /// Names like `SECCOMP_FILTER_FLAG_LOG`.
-    #[serde(
-        default,
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "is_default"
-    )]
-    pub flags: Vec<String>,
+    /// Names like `SECCOMP_FILTER_FLAG_LOG`. An empty list asks for none; without one the runtime chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flags: Option<Vec<String>>,
     #[serde(
         default,
         deserialize_with = "null_is_default",

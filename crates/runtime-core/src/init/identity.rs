@@ -11,26 +11,38 @@ use gantry_oci::runtime::Process;
 use gantry_sys::caps::{self, Set, Sets};
 use gantry_sys::{prctl, process, rlimit, signal};
 
+use super::confine::Confinement;
 use crate::create::c_strings;
 use crate::error::{Error, Result, chain};
 use crate::log::Log;
-use crate::protocol::{Channel, Message};
+use crate::protocol::Channel;
 use crate::seccomp::Filter;
 
 /// The program, ready to be executed.
-pub(crate) struct Program {
+pub(crate) struct Program<'a> {
     path: CString,
     args: Vec<CString>,
     env: Vec<CString>,
+    confinement: Confinement<'a>,
 }
 
-impl Program {
+impl Program<'_> {
     /// Its environment, for hooks that have none of their own.
     pub(crate) fn env(&self) -> Vec<String> {
         self.env
             .iter()
             .map(|pair| pair.to_string_lossy().into_owned())
             .collect()
+    }
+
+    /// Whether the filter must be loaded while the parent is there.
+    pub(crate) fn notifies(&self) -> bool {
+        self.confinement.notifies()
+    }
+
+    /// Loads the filter, once.
+    pub(crate) fn confine(&mut self, channel: &Channel) -> Result<()> {
+        self.confinement.apply(channel)
     }
 
     /// Becomes it; returns only when that fails.
@@ -57,12 +69,12 @@ pub(crate) struct Keeping<'a> {
 }
 
 /// Gives up all that the user's program is not to have. The caller executes the program next.
-pub(crate) fn prepare(
+pub(crate) fn prepare<'a>(
     wanted: &Process,
-    filter: Option<&Filter>,
+    filter: Option<&'a Filter>,
     channel: &Channel,
-    keeping: &Keeping<'_>,
-) -> Result<Program> {
+    keeping: &Keeping<'a>,
+) -> Result<Program<'a>> {
     for limit in &wanted.rlimits {
         let number = rlimit::by_name(&limit.typ)
             .ok_or_else(|| Error::Config(format!("rlimit {:?} is not valid", limit.typ)))?;
@@ -75,10 +87,8 @@ pub(crate) fn prepare(
     }
     if wanted.no_new_privileges {
         prctl::set_no_new_privs()?;
-    } else if let Some(filter) = filter {
-        // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is given up below.
-        load(filter, channel)?;
     }
+    let mut confinement = Confinement::new(wanted, filter, keeping.log)?;
     let env = environment(wanted, keeping.listened)?;
     let sets = capabilities(wanted, keeping.log)?;
     caps::bound(sets.bounding)?;
@@ -99,12 +109,16 @@ pub(crate) fn prepare(
     }
     inside_root()?;
     prctl::set_keep_caps(false)?;
-    if sets.given {
-        caps::set(Sets {
+    let left = caps::get()?;
+    confinement.take(match sets.given {
+        true => Sets {
             effective: sets.effective,
             permitted: sets.permitted,
             inheritable: sets.inheritable,
-        })?;
+        },
+        false => left,
+    })?;
+    if sets.given {
         ambient(sets.ambient, sets.permitted, sets.inheritable, keeping.log)?;
     }
     prctl::umask(wanted.user.umask.unwrap_or(0o022));
@@ -113,6 +127,7 @@ pub(crate) fn prepare(
         path,
         args: c_strings(&wanted.args),
         env: c_strings(&env),
+        confinement,
     };
     signal::unblock_all()?;
     // Ignored, it would stay ignored in the program.
@@ -124,26 +139,11 @@ pub(crate) fn prepare(
     kept.push(channel.descriptor());
     kept.extend(keeping.log.descriptor());
     process::close_others(first, &kept);
-    if wanted.no_new_privileges
-        && let Some(filter) = filter
-    {
-        load(filter, channel)?;
-    }
     Ok(program)
 }
 
 const fn libc_sigpipe() -> i32 {
     13
-}
-
-fn load(filter: &Filter, channel: &Channel) -> Result<()> {
-    use std::os::fd::AsFd;
-    let listener = gantry_seccomp::load::install(filter)
-        .map_err(|error| Error::Init(format!("unable to init seccomp: {}", chain(&error))))?;
-    if let Some(listener) = listener {
-        channel.send(&Message::SeccompListener, Some(listener.as_fd()))?;
-    }
-    Ok(())
 }
 
 struct Capabilities {

@@ -2,6 +2,7 @@
 //! copy of its parent's memory; all it says goes through the channel.
 
 mod bind;
+mod confine;
 mod console;
 mod copyup;
 mod devices;
@@ -34,6 +35,7 @@ pub(crate) use kernel::{
     set_affinity,
 };
 pub(crate) use lsm::prepare as label;
+pub(crate) use rootfs::propagation;
 
 /// All that the process of a new container needs to know.
 pub(crate) struct Setup<'a> {
@@ -119,11 +121,19 @@ fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
         descriptors: &[setup.fifo.as_raw_fd()],
         log,
     };
-    let program = identity::prepare(setup.process, setup.filter, channel, &keeping)?;
+    let mut program = identity::prepare(setup.process, setup.filter, channel, &keeping)?;
+    // The first process of a namespace is deaf to what it has not asked for: it would wait for its start whatever it was told.
+    signal::block(ENDS)?;
+    let signals = signal::fd(ENDS)?;
     prctl::set_parent_death_signal(0)?;
     log.debug(|| "init: closing the pipe to signal completion".to_owned());
-    channel.send(&Message::Ready, None)?;
-    await_start(setup.fifo)?;
+    if program.notifies() {
+        program.confine(channel)?;
+        channel.tell(&Message::Ready)?;
+    } else {
+        channel.send(&Message::Ready, None)?;
+    }
+    await_start(setup.fifo, &signals)?;
     let state = State {
         oci_version: setup.config.spec.oci_version.clone(),
         id: setup.id.to_owned(),
@@ -132,16 +142,21 @@ fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
         bundle: setup.config.bundle.display().to_string(),
         annotations: setup.config.spec.annotations.clone(),
     };
+    // Its hooks are confined as the container's program is.
+    program.confine(channel)?;
     if !setup.hooks.start_container.is_empty() {
         // What has no environment of its own has the program's.
         let place = hooks::Place {
             folder: None,
-            env: &program.env(),
+            env: Some(&program.env()),
         };
         hooks::run("startContainer", &setup.hooks.start_container, &state, &place)?;
     }
     Err(program.exec())
 }
+
+/// What ends a process that waits for its start.
+const ENDS: &[i32] = &[1, 2, 3, 15];
 
 /// What the parent has done already.
 pub(crate) struct Parent<'a> {
@@ -200,17 +215,13 @@ pub(crate) fn enter(cgroup: &gantry_cgroups::Entrance, everywhere: bool) -> Resu
 
 /// Waits for the byte that `start` writes. The reading end was opened without waiting for a writer, so that `start` can
 /// tell by its own opening whether we are still here.
-fn await_start(fifo: BorrowedFd<'_>) -> Result<()> {
-    // The first process of a namespace is deaf to what it has not asked for: it would wait here whatever it was told.
-    const ENDS: &[i32] = &[1, 2, 3, 15];
-    signal::block(ENDS)?;
-    let signals = signal::fd(ENDS)?;
+fn await_start(fifo: BorrowedFd<'_>, signals: &OwnedFd) -> Result<()> {
     let epoll = gantry_sys::epoll::Epoll::new()?;
     epoll.add(fifo, gantry_sys::epoll::event::READ, 0)?;
     epoll.add(signals.as_fd(), gantry_sys::epoll::event::READ, 1)?;
     loop {
         epoll.wait(None, |_, _| {})?;
-        if let Some(number) = signal::read(&signals) {
+        if let Some(number) = signal::read(signals) {
             process::exit(128 + number);
         }
         let mut byte = [0];

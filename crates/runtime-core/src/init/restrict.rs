@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use gantry_oci::runtime::Mount;
 use gantry_sys::mount::{self, Attributes};
 use gantry_sys::{fd, ns, path};
 
@@ -16,6 +17,7 @@ const O_DIRECTORY: i32 = 0o200_000;
 const O_NOFOLLOW: i32 = 0o400_000;
 const ATTR_RDONLY: u64 = 1;
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+const SYSFS_MAGIC: i64 = 0x6265_6572;
 
 /// Applies all of it, in the container's root.
 pub(super) fn apply(setup: &Setup<'_>) -> Result<()> {
@@ -30,8 +32,9 @@ pub(super) fn apply(setup: &Setup<'_>) -> Result<()> {
     for (name, value) in &setup.linux.sysctl {
         sysctl(name, value)?;
     }
+    let kernel = Kernel::found(&setup.config.spec.mounts)?;
     for place in &setup.linux.readonly_paths {
-        read_only(Path::new(place))
+        read_only(&kernel, Path::new(place))
             .map_err(|error| Error::Init(format!("can't make {place:?} readonly: {}", chain(&error))))?;
     }
     if !setup.linux.masked_paths.is_empty() {
@@ -44,19 +47,66 @@ pub(super) fn apply(setup: &Setup<'_>) -> Result<()> {
             .iter()
             .filter(|place| seen.insert(place.as_str()))
         {
-            mask(Path::new(place), &null, &mut empty)
+            mask(&kernel, Path::new(place), &null, &mut empty)
                 .map_err(|error| Error::Init(format!("can't mask path {place:?}: {}", chain(&error))))?;
         }
     }
     Ok(())
 }
 
-/// Opens a place of the container; none when it is not there.
-fn place(at: &Path) -> Result<Option<OwnedFd>> {
-    match path::open(at, O_PATH) {
-        Ok(place) => Ok(Some(place)),
-        Err(error) if matches!(error.errno(), 2 | 20) => Ok(None),
-        Err(error) => Err(error.into()),
+/// The kernel's file systems of the container, held open: who can change the image while we work could otherwise put a link
+/// in their place, and what is to be masked would stay open where they were moved to.
+struct Kernel {
+    /// By the path where it was mounted.
+    found: Vec<(&'static Path, OwnedFd)>,
+}
+
+impl Kernel {
+    /// Those that the configuration mounts, checked to be there.
+    fn found(mounts: &[Mount]) -> Result<Self> {
+        let mut found = Vec::new();
+        for (path, kind, magic) in [
+            ("/proc", "proc", PROC_SUPER_MAGIC),
+            ("/sys", "sysfs", SYSFS_MAGIC),
+        ] {
+            let path = Path::new(path);
+            let last = mounts.iter().rfind(|one| {
+                Path::new("/")
+                    .join(&one.destination)
+                    .components()
+                    .eq(path.components())
+            });
+            if last.is_some_and(|one| one.typ == kind) {
+                let place = path::open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW)?;
+                if path::file_system(place.as_fd())? != magic {
+                    return Err(Error::Init(format!(
+                        "{} is not a {kind} file system",
+                        path.display()
+                    )));
+                }
+                found.push((path, place));
+            }
+        }
+        Ok(Self { found })
+    }
+
+    /// Opens a place of the container; none when it is not there.
+    fn open(&self, at: &Path) -> Result<Option<OwnedFd>> {
+        let within = self
+            .found
+            .iter()
+            .find_map(|(path, place)| Some((place, at.strip_prefix(path).ok()?)));
+        let opened = match within {
+            Some((place, below)) => {
+                path::openat2(place.as_fd(), path::relative(below), O_PATH, 0, path::BENEATH)
+            }
+            None => path::open(at, O_PATH),
+        };
+        match opened {
+            Ok(place) => Ok(Some(place)),
+            Err(error) if matches!(error.errno(), 2 | 20) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -88,8 +138,10 @@ pub(super) fn write_proc(file: &Path, value: &str) -> Result<()> {
     fd::write_all(open.as_fd(), value.as_bytes()).map_err(Error::file("failed to write", shown))
 }
 
-fn read_only(at: &Path) -> Result<()> {
-    let Some(place) = place(at)? else { return Ok(()) };
+fn read_only(kernel: &Kernel, at: &Path) -> Result<()> {
+    let Some(place) = kernel.open(at)? else {
+        return Ok(());
+    };
     let copy = mount::open_tree(place.as_fd(), "", true)?;
     mount::set_attributes(
         copy.as_fd(),
@@ -113,8 +165,10 @@ fn null() -> Result<OwnedFd> {
 }
 
 /// Covers a file with the null device, and a folder with an empty file system: one for all of them.
-fn mask(at: &Path, null: &OwnedFd, empty: &mut Option<OwnedFd>) -> Result<()> {
-    let Some(place) = place(at)? else { return Ok(()) };
+fn mask(kernel: &Kernel, at: &Path, null: &OwnedFd, empty: &mut Option<OwnedFd>) -> Result<()> {
+    let Some(place) = kernel.open(at)? else {
+        return Ok(());
+    };
     let cover = match path::fstat(place.as_fd())?.st_mode & 0o170_000 {
         0o040_000 => match empty {
             Some(empty) => mount::open_tree(empty.as_fd(), "", false)?,

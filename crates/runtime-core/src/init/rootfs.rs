@@ -34,11 +34,7 @@ pub(super) fn build(setup: &Setup<'_>, parent: &mut Parent<'_>) -> Result<()> {
     let propagation = propagation(&setup.linux.rootfs_propagation)?;
     let own = has(setup.linux, LinuxNamespaceType::Mount);
     if own {
-        // Nothing that is done here is to be seen by the host.
-        mount::set_propagation(
-            Path::new("/"),
-            propagation.unwrap_or(MS_SLAVE | MS_REC) & !SHARED | slave_if_shared(propagation),
-        )?;
+        keep_to_ourselves(setup, propagation)?;
     }
     let old_root = path::open(Path::new("/"), O_PATH | O_DIRECTORY)?;
     let place = path::open(&setup.config.rootfs, O_PATH | O_DIRECTORY)?;
@@ -101,7 +97,7 @@ pub(super) fn build(setup: &Setup<'_>, parent: &mut Parent<'_>) -> Result<()> {
     let here = path::of_fd(root.as_fd());
     let place = hooks::Place {
         folder: Some(&here),
-        env: &[],
+        env: Some(&[]),
     };
     hooks::run("createContainer", &setup.hooks.create_container, &state, &place)?;
 
@@ -126,6 +122,10 @@ pub(super) fn build(setup: &Setup<'_>, parent: &mut Parent<'_>) -> Result<()> {
         mount::pivot_root_here()?;
         // The old root lies on the new one now; the working directory decides which is taken away.
         mount::fchdir(old_root.as_fd())?;
+        if propagation.is_some_and(|flags| flags & SHARED != 0) {
+            // The host must not lose what we take away.
+            mount::set_propagation(Path::new("."), MS_SLAVE | MS_REC)?;
+        }
         mount::unmount(Path::new("."), 2)?;
     }
     std::env::set_current_dir("/").map_err(Error::file("failed to change the directory to", "/"))?;
@@ -177,29 +177,49 @@ fn uncover(rootfs: &Path) -> Result<()> {
 }
 
 const SHARED: u64 = 1 << 20;
+const MS_PRIVATE: u64 = 1 << 18;
 
-/// A shared root is made a slave while it is built, and shared among the container's own mounts at the end.
-fn slave_if_shared(propagation: Option<u64>) -> u64 {
-    if propagation.is_some_and(|flags| flags & SHARED != 0) {
-        MS_SLAVE
-    } else {
-        0
+/// Nothing that is done here is to be seen by the host; but with a shared root, what is mounted later in a shared volume is.
+fn keep_to_ourselves(setup: &Setup<'_>, propagation: Option<u64>) -> Result<()> {
+    let root = Path::new("/");
+    let shared = propagation.is_some_and(|flags| flags & SHARED != 0);
+    if !shared || setup.options.no_pivot {
+        let private = propagation.filter(|flags| flags & MS_PRIVATE != 0);
+        return Ok(mount::set_propagation(
+            root,
+            private.unwrap_or(MS_SLAVE) | MS_REC,
+        )?);
     }
+    // The copy of the root file system must be nobody's peer, nor be seen where it is put.
+    for folder in setup.config.rootfs.ancestors() {
+        match mount::set_propagation(folder, MS_PRIVATE) {
+            // Not what is mounted here: a folder of what is further up.
+            Err(error) if error.errno() == 22 => {}
+            other => return Ok(other?),
+        }
+    }
+    Ok(())
 }
 
-fn propagation(word: &str) -> Result<Option<u64>> {
-    Ok(Some(match word {
-        "" => return Ok(None),
-        "shared" | "rshared" => SHARED | MS_REC,
-        "slave" | "rslave" => MS_SLAVE | MS_REC,
-        "private" | "rprivate" => (1 << 18) | MS_REC,
-        "unbindable" | "runbindable" => (1 << 17) | MS_REC,
-        other => {
+/// The flags of a word of `rootfsPropagation`.
+pub(crate) fn propagation(word: &str) -> Result<Option<u64>> {
+    let (recursive, plain) = match word.strip_prefix('r') {
+        Some(plain) => (MS_REC, plain),
+        None => (0, word),
+    };
+    let flags = match plain {
+        "" if recursive == 0 => return Ok(None),
+        "shared" => SHARED,
+        "slave" => MS_SLAVE,
+        "private" => MS_PRIVATE,
+        "unbindable" => 1 << 17,
+        _ => {
             return Err(Error::Config(format!(
-                "rootfsPropagation={other:?} is not supported"
+                "rootfsPropagation={word} is not supported"
             )));
         }
-    }))
+    };
+    Ok(Some(flags | recursive))
 }
 
 fn is_cgroup(mount: &Mount) -> bool {

@@ -6,42 +6,58 @@ use std::time::Instant;
 use gantry_runtime_core::config::Config;
 use gantry_runtime_core::create::{Created, Options};
 use gantry_runtime_core::error::Error;
+use gantry_runtime_core::log::Log;
 use gantry_runtime_core::state::Container;
 use gantry_runtime_core::{create as core, exe, foreground, lifecycle};
 
 use super::{Outcome, sentence};
-use crate::args::{Args, Global, unknown};
+use crate::args::{Args, Flag, Global, unknown};
 
-struct Flags {
-    bundle: PathBuf,
+/// What is said of the container that is to be made.
+pub(super) struct Flags {
+    pub(super) bundle: PathBuf,
     options: Options,
-    detach: bool,
+    pub(super) detach: bool,
     keep: bool,
-    subreaper: bool,
+    pub(super) subreaper: bool,
+}
+
+impl Default for Flags {
+    fn default() -> Self {
+        Self {
+            bundle: PathBuf::from("."),
+            options: Options::default(),
+            detach: false,
+            keep: false,
+            subreaper: true,
+        }
+    }
+}
+
+impl Flags {
+    /// Takes one; `run`: also those for a process that is stayed with.
+    pub(super) fn take(&mut self, args: &mut Args, flag: Flag, run: bool) -> Result<(), String> {
+        match flag.name.as_str() {
+            "bundle" | "b" => self.bundle = args.value(flag)?.into(),
+            "console-socket" => self.options.console_socket = Some(absolute(&args.value(flag)?)?),
+            "pidfd-socket" => self.options.pidfd_socket = Some(absolute(&args.value(flag)?)?),
+            "pid-file" => self.options.pid_file = Some(absolute(&args.value(flag)?)?),
+            "no-pivot" => self.options.no_pivot = flag.on()?,
+            "no-new-keyring" => self.options.no_new_keyring = flag.on()?,
+            "preserve-fds" => self.options.preserve_fds = number(&args.value(flag)?)?,
+            "detach" | "d" if run => self.detach = flag.on()?,
+            "keep" if run => self.keep = flag.on()?,
+            "no-subreaper" if run => self.subreaper = !flag.on()?,
+            _ => return Err(unknown(&flag)),
+        }
+        Ok(())
+    }
 }
 
 fn flags(args: &mut Args, run: bool) -> Result<Flags, String> {
-    let mut flags = Flags {
-        bundle: PathBuf::from("."),
-        options: Options::default(),
-        detach: false,
-        keep: false,
-        subreaper: true,
-    };
+    let mut flags = Flags::default();
     while let Some(flag) = args.flag() {
-        match flag.name.as_str() {
-            "bundle" | "b" => flags.bundle = args.value(flag)?.into(),
-            "console-socket" => flags.options.console_socket = Some(absolute(&args.value(flag)?)?),
-            "pidfd-socket" => flags.options.pidfd_socket = Some(absolute(&args.value(flag)?)?),
-            "pid-file" => flags.options.pid_file = Some(absolute(&args.value(flag)?)?),
-            "no-pivot" => flags.options.no_pivot = flag.on()?,
-            "no-new-keyring" => flags.options.no_new_keyring = flag.on()?,
-            "preserve-fds" => flags.options.preserve_fds = number(&args.value(flag)?)?,
-            "detach" | "d" if run => flags.detach = flag.on()?,
-            "keep" if run => flags.keep = flag.on()?,
-            "no-subreaper" if run => flags.subreaper = !flag.on()?,
-            _ => return Err(unknown(&flag)),
-        }
+        flags.take(args, flag, run)?;
     }
     Ok(flags)
 }
@@ -57,7 +73,7 @@ pub(super) fn absolute(path: &str) -> Result<PathBuf, String> {
 }
 
 /// What every failure of the two begins with, in runc's shape.
-fn failed(command: &str) -> impl Fn(Error) -> String {
+pub(super) fn failed(command: &str) -> impl Fn(Error) -> String {
     let (name, command) = (crate::help::called(), command.to_owned());
     move |error| match error {
         Error::Init(why) => {
@@ -67,17 +83,22 @@ fn failed(command: &str) -> impl Fn(Error) -> String {
     }
 }
 
+/// The options of a command with those that stand before it.
+pub(super) fn prepare_options(global: &Global, flags: &mut Flags) -> Result<Options, String> {
+    let mut options = std::mem::take(&mut flags.options);
+    options.listen_fds = passed_by_socket_activation();
+    options.rootless = global.rootless;
+    options.systemd_cgroup = global.systemd_cgroup;
+    options.log = global.open_log()?;
+    Ok(options)
+}
+
 fn make(global: &Global, id: &str, flags: &mut Flags, command: &str) -> Result<Created, String> {
     let failed = failed(command);
     let begun = Instant::now();
     exe::protect().map_err(|error| failed(error.into()))?;
     let config = Config::load(&flags.bundle).map_err(&failed)?;
-    let mut options = std::mem::take(&mut flags.options);
-    options.listen_fds = passed_by_socket_activation();
-    options.rootless = global.rootless;
-    options.systemd_cgroup = global.systemd_cgroup;
-    options.rootless = global.rootless;
-    options.log = global.open_log()?;
+    let options = prepare_options(global, flags)?;
     let created = core::create(&global.root, id, &config, &options).map_err(failed)?;
     gantry_runtime_core::trace(
         &format!("{command} {id}: {}", config.summary(id)),
@@ -125,21 +146,21 @@ pub(super) fn run(global: &Global, mut args: Args) -> Outcome {
         return Err("cannot allocate tty if runc will detach without setting console socket".to_owned());
     }
     let container = Container::load(&global.root, &id).map_err(sentence)?;
-    if let Err(error) = lifecycle::start(&container) {
-        let _ = lifecycle::delete(&container, true);
+    if let Err(error) = lifecycle::start(&container, &global.open_log()?) {
+        let _ = lifecycle::delete(&container, true, &global.open_log()?);
         return Err(failed("run")(error));
     }
     let Some(signals) = signals else { return Ok(0) };
     let code = foreground::attend(created.pid, &created.pidfd, &signals, created.console.as_ref())
         .map_err(sentence)?;
     if !flags.keep {
-        lifecycle::delete(&container, true).map_err(sentence)?;
+        lifecycle::delete(&container, true, &global.open_log()?).map_err(sentence)?;
     }
     Ok(u8::try_from(code).unwrap_or(255))
 }
 
 fn remove(root: &Path, id: &str) {
     if let Ok(container) = Container::load(root, id) {
-        let _ = lifecycle::delete(&container, true);
+        let _ = lifecycle::delete(&container, true, &Log::default());
     }
 }

@@ -11,6 +11,7 @@ pub(super) fn features(mut args: Args) -> Outcome {
         return Err(unknown(&flag));
     }
     args.end("features")?;
+    let (modes, flags) = gantry_runtime_core::memory_policies();
     let features = json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": SPEC_VERSION,
@@ -39,8 +40,12 @@ pub(super) fn features(mut args: Args) -> Outcome {
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
             "intelRdt": { "enabled": false },
-            "mountExtensions": { "idmap": { "enabled": false } },
+            "memoryPolicy": { "modes": modes, "flags": flags },
+            "mountExtensions": { "idmap": { "enabled": true } },
+            "netDevices": { "enabled": true },
         },
+        "annotations": { "org.opencontainers.gantry-runtime.version": env!("CARGO_PKG_VERSION") },
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
     });
     println!("{features:#}");
     Ok(0)

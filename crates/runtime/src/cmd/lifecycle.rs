@@ -19,7 +19,7 @@ fn only_id(global: &Global, mut args: Args, command: &str) -> Result<Container, 
 }
 
 pub(super) fn start(global: &Global, args: Args) -> Outcome {
-    core::start(&only_id(global, args, "start")?)
+    core::start(&only_id(global, args, "start")?, &global.open_log()?)
         .map(|()| 0)
         .map_err(sentence)
 }
@@ -63,7 +63,9 @@ pub(super) fn delete(global: &Global, mut args: Args) -> Outcome {
     let id = args.id("delete")?;
     args.end("delete")?;
     match Container::load(&global.root, &id) {
-        Ok(container) => core::delete(&container, force).map(|()| 0).map_err(sentence),
+        Ok(container) => core::delete(&container, force, &global.open_log()?)
+            .map(|()| 0)
+            .map_err(sentence),
         // Killed in the middle of a `create`, it left a folder without a record.
         Err(Error::NotFound) => match core::delete_remains(&global.root, &id).map_err(sentence)? {
             true => Ok(0),

@@ -1,5 +1,6 @@
 //! The commands, each with its flags.
 
+mod checkpoint;
 mod create;
 mod events;
 mod exec;
@@ -51,6 +52,8 @@ pub(crate) fn run(global: &Global, mut args: Args) -> Outcome {
         _ => format!("{command} {}", args.joined()),
     };
     let done = match command.as_str() {
+        "checkpoint" => checkpoint::checkpoint(global, args),
+        "restore" => checkpoint::restore(global, args),
         "create" => create::create(global, args),
         "run" => create::run(global, args),
         "start" => lifecycle::start(global, args),

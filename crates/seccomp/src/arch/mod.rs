@@ -1,15 +1,11 @@
 //! Architectures: their names in profiles, their numbers in the kernel, and those of their system calls. Facts only.
 
 #[rustfmt::skip]
-mod aarch64;
-#[rustfmt::skip]
-mod x32;
-#[rustfmt::skip]
-mod x86;
-#[rustfmt::skip]
-mod x86_64;
+mod numbers;
 
-/// An architecture that filters can be compiled for.
+use numbers::{I, N, NUMBERS, P, S};
+
+/// An architecture that filters can be compiled for, in the order of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Arch {
     /// x86-64.
@@ -20,6 +16,8 @@ pub enum Arch {
     X32,
     /// 64-bit ARM.
     Aarch64,
+    /// 32-bit ARM.
+    Arm,
 }
 
 /// The bit by which calls of x32 are known.
@@ -27,7 +25,6 @@ pub const X32_BIT: u32 = 0x4000_0000;
 
 /// Names of architectures that profiles may hold though no filter is compiled for them: this machine cannot run them.
 const OTHERS: &[&str] = &[
-    "SCMP_ARCH_ARM",
     "SCMP_ARCH_LOONGARCH64",
     "SCMP_ARCH_M68K",
     "SCMP_ARCH_MIPS",
@@ -50,7 +47,7 @@ const OTHERS: &[&str] = &[
 
 impl Arch {
     /// All of them.
-    pub const ALL: &[Arch] = &[Arch::X86_64, Arch::X86, Arch::X32, Arch::Aarch64];
+    pub const ALL: &[Arch] = &[Arch::X86_64, Arch::X86, Arch::X32, Arch::Aarch64, Arch::Arm];
 
     /// That of this program.
     pub fn native() -> Option<Self> {
@@ -58,6 +55,7 @@ impl Arch {
             "x86_64" => Some(Self::X86_64),
             "x86" => Some(Self::X86),
             "aarch64" => Some(Self::Aarch64),
+            "arm" => Some(Self::Arm),
             _ => None,
         }
     }
@@ -69,6 +67,7 @@ impl Arch {
             Self::X86 => "SCMP_ARCH_X86",
             Self::X32 => "SCMP_ARCH_X32",
             Self::Aarch64 => "SCMP_ARCH_AARCH64",
+            Self::Arm => "SCMP_ARCH_ARM",
         }
     }
 
@@ -78,7 +77,7 @@ impl Arch {
             Some(arch) => Ok(Some(*arch)),
             None if name == "SCMP_ARCH_NATIVE" => Ok(Self::native()),
             None if OTHERS.contains(&name) => Ok(None),
-            None => Err(format!("unknown architecture {name:?}")),
+            None => Err(format!("string {name} is not a valid arch for seccomp")),
         }
     }
 
@@ -88,29 +87,75 @@ impl Arch {
             Self::X86_64 | Self::X32 => 0xc000_003e,
             Self::X86 => 0x4000_0003,
             Self::Aarch64 => 0xc000_00b7,
+            Self::Arm => 0x4000_0028,
+        }
+    }
+
+    /// Whether arguments are of 32 bits. The kernel extends them with zeros; those of x32 come in whole registers, of which
+    /// its calls take the lower half.
+    pub fn is_narrow(self) -> bool {
+        matches!(self, Self::X86 | Self::X32 | Self::Arm)
+    }
+
+    /// From where on numbers are not in the order in which calls were added to the kernel.
+    pub fn private_numbers(self) -> u32 {
+        match self {
+            // What the kernel's table calls `__ARM_NR_BASE`.
+            Self::Arm => P,
+            _ => u32::MAX,
         }
     }
 
     /// The number of a system call, if the architecture has it.
     pub fn number(self, name: &str) -> Option<u32> {
-        let find = |table: &[(&str, u32)]| {
-            table
-                .binary_search_by_key(&name, |(known, _)| known)
-                .ok()
-                .map(|at| table[at].1)
-        };
-        match self {
-            Self::X86_64 => find(x86_64::NUMBERS),
-            Self::X86 => find(x86::NUMBERS),
-            Self::X32 => find(x32::NUMBERS).or_else(|| find(x86_64::NUMBERS).map(|number| number | X32_BIT)),
-            Self::Aarch64 => find(aarch64::NUMBERS),
+        numbers(name)?.of(self)
+    }
+
+    /// The name of a number, if the architecture has it.
+    pub fn name_of(self, number: u32) -> Option<&'static str> {
+        let mut found = NUMBERS
+            .iter()
+            .filter(|(_, numbers)| number != N && numbers[self as usize] == number);
+        found.next().map(|(name, _)| *name)
+    }
+}
+
+/// The numbers of one system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbers(&'static [u32; 6]);
+
+impl Numbers {
+    /// That on one architecture, if it has the call.
+    pub fn of(self, arch: Arch) -> Option<u32> {
+        Some(self.0[arch as usize]).filter(|number| *number != N)
+    }
+
+    /// 32-bit x86 has some calls twice: under numbers of their own, and behind `socketcall` or `ipc`. The number of that one,
+    /// and the value of its first argument that means this call; a rule that held for one way only would be no rule.
+    pub fn multiplexed(self, arch: Arch) -> Option<(u32, u64)> {
+        const SOCKETCALL: u32 = 102;
+        const IPC: u32 = 117;
+        let code = self.0[5];
+        match code & !0xff {
+            _ if arch != Arch::X86 => None,
+            S => Some((SOCKETCALL, u64::from(code & 0xff))),
+            I => Some((IPC, u64::from(code & 0xff))),
+            _ => None,
         }
     }
 }
 
+/// The numbers of a system call, if any architecture has it.
+pub fn numbers(name: &str) -> Option<Numbers> {
+    // Lengths are compared before texts, which is cheap and mostly decides.
+    let order = |known: &str| known.len().cmp(&name.len()).then_with(|| known.cmp(name));
+    let at = NUMBERS.binary_search_by(|(known, _)| order(known)).ok()?;
+    Some(Numbers(&NUMBERS[at].1))
+}
+
 /// Whether any architecture has a call of this name.
 pub fn is_known(name: &str) -> bool {
-    Arch::ALL.iter().any(|arch| arch.number(name).is_some())
+    numbers(name).is_some()
 }
 
 #[cfg(test)]
@@ -119,11 +164,13 @@ mod tests {
 
     #[test]
     fn tables_are_sorted_and_right_at_known_points() {
-        for table in [x86_64::NUMBERS, x86::NUMBERS, x32::NUMBERS, aarch64::NUMBERS] {
-            assert!(table.windows(2).all(|pair| pair[0].0 < pair[1].0));
-        }
+        let order = |name: &'static str| (name.len(), name);
+        assert!(NUMBERS.windows(2).all(|pair| order(pair[0].0) < order(pair[1].0)));
         for (arch, name, number) in [
             (Arch::X86_64, "read", 0),
+            (Arch::X86_64, "listns", 470),
+            (Arch::Arm, "read", 3),
+            (Arch::Arm, "set_tls", 0xf_0005),
             (Arch::X86_64, "clone3", 435),
             (Arch::X86, "read", 3),
             (Arch::X86, "socketcall", 102),
@@ -135,6 +182,11 @@ mod tests {
             assert_eq!(arch.number(name), Some(number), "{arch:?} {name}");
         }
         assert_eq!(Arch::Aarch64.number("open"), None);
+        let multiplexed = |arch, name| numbers(name).unwrap().multiplexed(arch);
+        assert_eq!(multiplexed(Arch::X86, "connect"), Some((102, 3)));
+        assert_eq!(multiplexed(Arch::X86, "shmget"), Some((117, 23)));
+        assert_eq!(multiplexed(Arch::X86_64, "connect"), None);
+        assert_eq!(multiplexed(Arch::X86, "read"), None);
         assert!(is_known("mseal") && !is_known("nonsense"));
         assert!(Arch::by_name("SCMP_ARCH_PDP11").is_err());
         assert_eq!(Arch::by_name("SCMP_ARCH_S390X"), Ok(None));

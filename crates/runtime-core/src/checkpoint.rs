@@ -1,0 +1,380 @@
+//! Writing a container's processes down and making them again from that, by the program criu. It does the work; here is said
+//! what of the container is the host's, and what a restored one needs around it.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use gantry_cgroups::{Manager, Named, Version};
+use gantry_oci::runtime::{LinuxNamespaceType, Mount};
+use gantry_sys::mount::{self, Options as MountOptions};
+use gantry_sys::path;
+use gantry_sys::process::{self, Pid};
+
+use crate::config::Config;
+use crate::create::{Created, Options as CreateOptions, refuse_foreign};
+use crate::error::{Error, Result, chain};
+use crate::lifecycle;
+use crate::log::Log;
+use crate::sources::is_bind;
+use crate::state::{Claim, Container, New, Status, write_atomically};
+
+/// How to write down, or make again.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where the images are.
+    pub image_path: PathBuf,
+    /// Where logs are written.
+    pub work_path: Option<PathBuf>,
+    /// Images of an earlier `pre_dump`, from `image_path`.
+    pub parent_path: Option<PathBuf>,
+    /// Lets the processes go on.
+    pub leave_running: bool,
+    /// Writes memory only, and lets the processes go on.
+    pub pre_dump: bool,
+    /// criu's own switches, without their dashes.
+    pub switches: Vec<&'static str>,
+    /// criu's own options with a value.
+    pub values: Vec<(&'static str, String)>,
+}
+
+/// Where the three standard streams went when they were written down.
+const DESCRIPTORS: &str = "descriptors.json";
+
+/// Writes a container's processes down. They end, unless they are to go on.
+pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result<()> {
+    match container.status()? {
+        Status::Running | Status::Paused => {}
+        status => {
+            return Err(Error::State(format!(
+                "Container cannot be checkpointed in {} state",
+                status.word()
+            )));
+        }
+    }
+    if options
+        .parent_path
+        .as_ref()
+        .is_some_and(|path| path.is_absolute())
+    {
+        return Err(Error::Config("--parent-path must be relative".to_owned()));
+    }
+    make_folder(&options.image_path)?;
+    if let Some(parent) = &options.parent_path {
+        let place = options.image_path.join(parent);
+        if !place.is_dir() {
+            let why = format!(
+                "invalid --parent-path: stat {}: no such file or directory",
+                place.display()
+            );
+            return Err(Error::Config(why));
+        }
+    }
+    available()?;
+    let verb = if options.pre_dump { "pre-dump" } else { "dump" };
+    let mut criu = command(verb, options)?;
+    criu.arg("--tree").arg(container.pid().to_string());
+    criu.arg("--root").arg(container.rootfs());
+    if options.leave_running {
+        criu.arg("--leave-running");
+    }
+    if let Some(parent) = &options.parent_path {
+        criu.arg("--prev-images-dir").arg(parent).arg("--track-mem");
+    }
+    let cgroup = container.cgroup()?;
+    if let Some(folder) = cgroup.folder("freezer") {
+        criu.arg("--freeze-cgroup").arg(folder);
+    }
+    if !options.pre_dump {
+        let spec = container.spec();
+        for place in places(&spec.mounts, &cgroup, container.rootfs()) {
+            criu.arg("--external")
+                .arg(format!("mnt[{0}]:{0}", place.destination));
+        }
+        for one in spec.linux.iter().flat_map(|linux| &linux.namespaces) {
+            if let Some((word, name)) = external(one.typ).filter(|_| !one.path.is_empty()) {
+                let inode = namespace_inode(&one.path)?;
+                criu.arg("--external").arg(format!("{word}[{inode}]:{name}"));
+            }
+        }
+        let streams: Vec<String> = (0..3)
+            .map(|number| {
+                let link = format!("/proc/{}/fd/{number}", container.pid());
+                fs::read_link(link).map_or_else(|_| "/dev/null".to_owned(), |path| path.display().to_string())
+            })
+            .collect();
+        let path = options.image_path.join(DESCRIPTORS);
+        let text = serde_json::to_vec(&streams).map_err(|source| Error::Json {
+            path: path.clone(),
+            source,
+        })?;
+        write_atomically(&path, &text)?;
+    }
+    run(criu, verb, options, log)?;
+    match options.leave_running || options.pre_dump {
+        true => Ok(()),
+        false => lifecycle::delete(container, true, log),
+    }
+}
+
+/// Makes a container's processes from what was written down. They run.
+pub fn restore(
+    root: &Path,
+    id: &str,
+    config: &Config,
+    create: &CreateOptions,
+    options: &Options,
+) -> Result<Created> {
+    let log = &create.log;
+    available()?;
+    let linux = config.linux();
+    let claim = Claim::new(root, id)?;
+    let cgroup = Manager::named(&Named {
+        path: Some(&linux.cgroups_path),
+        id,
+        systemd: create.systemd_cgroup,
+        rootless: create.rootless.unwrap_or_else(gantry_cgroups::rootless),
+        annotations: Some(&config.spec.annotations),
+    })?;
+    refuse_foreign(&cgroup)?;
+    claim.intend(&cgroup.note())?;
+    let stage = Stage::new(&claim.folder().join("criu-root"), &config.rootfs)?;
+    let mounts = &config.spec.mounts;
+    let places = places(mounts, &cgroup, &config.rootfs);
+    stage.make_places(mounts)?;
+    let pid_file = claim.folder().join("criu.pid");
+    let mut criu = command("restore", options)?;
+    criu.args(["--restore-detached", "--restore-sibling"]);
+    criu.arg("--pidfile").arg(&pid_file);
+    criu.arg("--root").arg(&stage.folder);
+    for place in &places {
+        criu.arg("--external")
+            .arg(format!("mnt[{}]:{}", place.destination, place.source.display()));
+    }
+    let mut kept = Vec::new();
+    for one in &linux.namespaces {
+        if let Some((_, name)) = external(one.typ).filter(|_| !one.path.is_empty()) {
+            let open = path::open(Path::new(&one.path), 0)?;
+            criu.arg("--inherit-fd").arg(inherited(&open, name)?);
+            kept.push(open);
+        }
+    }
+    let streams = options.image_path.join(DESCRIPTORS);
+    let streams: Vec<String> = fs::read(&streams)
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .unwrap_or_default();
+    for (number, stream) in streams
+        .iter()
+        .enumerate()
+        .filter(|(_, stream)| stream.starts_with("pipe:"))
+    {
+        criu.arg("--inherit-fd").arg(format!("fd[{number}]:{stream}"));
+    }
+    run(criu, "restore", options, log)?;
+    drop(kept);
+    let text = fs::read_to_string(&pid_file).map_err(Error::file("failed to read", &pid_file))?;
+    let pid: Pid = text
+        .trim()
+        .parse()
+        .map_err(|_| Error::Init(format!("criu wrote no process id: {text:?}")))?;
+    // From here on it is a child of ours.
+    let pidfd = process::pidfd_open(pid)?;
+    let new = New {
+        id,
+        pid,
+        bundle: &config.bundle,
+        rootfs: &config.rootfs,
+        config: &config.text,
+        cgroup: &cgroup,
+    };
+    let noted = match &create.pid_file {
+        Some(path) => write_atomically(path, pid.to_string().as_bytes()),
+        None => Ok(()),
+    };
+    if let Err(error) = noted.and_then(|()| claim.keep(&new)) {
+        let _ = process::kill(pid, 9);
+        let _ = process::wait(pid);
+        let _ = cgroup.destroy();
+        return Err(error);
+    }
+    Ok(Created {
+        pid,
+        pidfd,
+        console: None,
+    })
+}
+
+/// A descriptor that criu gets, as it names it.
+fn inherited(open: &std::os::fd::OwnedFd, name: &str) -> Result<String> {
+    use std::os::fd::AsRawFd;
+    gantry_sys::fd::keep_on_exec(open.as_fd())?;
+    Ok(format!("fd[{}]:{name}", open.as_raw_fd()))
+}
+
+fn available() -> Result<()> {
+    let failed = |why: String| Err(Error::State(format!("CRIU version check failed: {why}")));
+    match Command::new("criu").arg("--version").output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            failed("exec: \"criu\": executable file not found in $PATH".to_owned())
+        }
+        Err(error) => failed(chain(&error)),
+    }
+}
+
+fn make_folder(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(Error::file("failed to make", folder))
+}
+
+/// criu with what both ways have in common.
+fn command(verb: &str, options: &Options) -> Result<Command> {
+    let mut criu = Command::new("criu");
+    criu.arg(verb).arg("--images-dir").arg(&options.image_path);
+    if let Some(folder) = &options.work_path {
+        make_folder(folder)?;
+        criu.arg("--work-dir").arg(folder);
+    }
+    criu.args(["-v4", "--log-file", &log_name(verb), "--orphan-pts-master"]);
+    criu.args(options.switches.iter().map(|name| format!("--{name}")));
+    for (name, value) in &options.values {
+        criu.arg(format!("--{name}={value}"));
+    }
+    Ok(criu)
+}
+
+fn log_name(verb: &str) -> String {
+    let verb = if verb == "pre-dump" { "dump" } else { verb };
+    format!("{verb}.log")
+}
+
+fn run(mut criu: Command, verb: &str, options: &Options, log: &Log) -> Result<()> {
+    log.debug(|| format!("{criu:?}"));
+    let status = criu
+        .status()
+        .map_err(|error| Error::State(format!("failed to run criu: {}", chain(&error))))?;
+    if status.success() {
+        return Ok(());
+    }
+    let folder = options.work_path.as_ref().unwrap_or(&options.image_path);
+    let path = folder.join(log_name(verb));
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    log.warn(&format!("--- Quoting {:?}", path.display().to_string()));
+    for (at, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| line.contains("Error"))
+    {
+        log.warn(&format!("{}:{line}", at + 1));
+    }
+    Err(Error::State(format!(
+        "criu failed: type {}: {status}",
+        verb.to_uppercase().replace('-', "_")
+    )))
+}
+
+/// criu's words for namespaces that may be the host's.
+fn external(kind: LinuxNamespaceType) -> Option<(&'static str, &'static str)> {
+    match kind {
+        LinuxNamespaceType::Network => Some(("net", "extRootNetNS")),
+        LinuxNamespaceType::Pid => Some(("pid", "extRootPidNS")),
+        _ => None,
+    }
+}
+
+fn namespace_inode(place: &str) -> Result<u64> {
+    Ok(path::fstat(path::open(Path::new(place), 0)?.as_fd())?.st_ino)
+}
+
+/// A mount whose source is the host's.
+struct Place {
+    destination: String,
+    source: PathBuf,
+}
+
+/// All of them: bind mounts, and with version 1 the cgroups.
+fn places(mounts: &[Mount], cgroup: &Manager, rootfs: &Path) -> Vec<Place> {
+    let mut places = Vec::new();
+    for one in mounts {
+        let options = MountOptions::parse(one.options.iter().map(String::as_str));
+        if is_bind(one, &options) {
+            places.push(Place {
+                destination: resolved(rootfs, Path::new(&one.destination)),
+                source: PathBuf::from(&one.source),
+            });
+        } else if one.typ == "cgroup" && cgroup.version() == Version::V1 {
+            for (hierarchy, folder) in cgroup.hierarchies() {
+                let name = hierarchy.mount.file_name().unwrap_or_default();
+                places.push(Place {
+                    destination: Path::new(&one.destination).join(name).display().to_string(),
+                    source: folder.to_owned(),
+                });
+            }
+        }
+    }
+    places
+}
+
+/// A place in the container without the links on the way.
+fn resolved(rootfs: &Path, destination: &Path) -> String {
+    const O_PATH: i32 = 0o10_000_000;
+    let found = || {
+        let root = path::open(rootfs, O_PATH).ok()?;
+        let place = path::open_in_root(root.as_fd(), destination, O_PATH).ok()?;
+        let place = fs::read_link(path::of_fd(place.as_fd())).ok()?;
+        Some(Path::new("/").join(place.strip_prefix(rootfs).ok()?))
+    };
+    found()
+        .unwrap_or_else(|| destination.to_owned())
+        .display()
+        .to_string()
+}
+
+/// The root file system as a mount of its own, which criu wants it to be, until it is dropped.
+struct Stage {
+    folder: PathBuf,
+}
+
+impl Stage {
+    fn new(folder: &Path, rootfs: &Path) -> Result<Self> {
+        const MS_BIND_REC: u64 = 0x5000;
+        make_folder(folder)?;
+        mount::mount(rootfs, folder, "", MS_BIND_REC, "")?;
+        Ok(Self {
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// Makes what is mounted on.
+    fn make_places(&self, mounts: &[Mount]) -> Result<()> {
+        const O_PATH: i32 = 0o10_000_000;
+        let root = path::open(&self.folder, O_PATH)?;
+        let on_tmpfs = |one: &Mount| {
+            let within = |other: &&Mount| {
+                other.typ == "tmpfs"
+                    && Path::new(&one.destination).starts_with(&other.destination)
+                    && *other != one
+            };
+            mounts.iter().any(|other| within(&other))
+        };
+        for one in mounts.iter().filter(|one| one.typ != "cgroup" && !on_tmpfs(one)) {
+            let options = MountOptions::parse(one.options.iter().map(String::as_str));
+            let destination = Path::new("/").join(&one.destination);
+            let made = match is_bind(one, &options) && !Path::new(&one.source).is_dir() {
+                true => path::make_file_in_root(root.as_fd(), &destination, 0o755),
+                false => path::make_dirs_in_root(root.as_fd(), &destination, 0o755),
+            };
+            drop(made?);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = mount::detach(&self.folder);
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
