@@ -16,6 +16,8 @@ fn with(script: &str, profile: Value, no_new_privs: bool) -> Container {
     let container = Container::new(script);
     container.bundle.change(|config| {
         config["linux"]["seccomp"] = profile;
+        // Ambient ones that are not inheritable are warned of.
+        config["process"]["capabilities"]["ambient"] = json!([]);
         config["process"]["noNewPrivileges"] = json!(no_new_privs);
     });
     container
@@ -262,6 +264,32 @@ fn flags_are_loaded() {
         run(command.arg(container.bundle.dir()).arg(container.id())).success();
         let text = fs::read_to_string(trace).expect("the trace");
         assert!(text.contains(said), "{said}: {text}");
+    }
+}
+
+/// What is told of can be had.
+#[test]
+fn features_are_true() {
+    let container = Container::new("true");
+    let said = container.call("", &["features"]).success();
+    let features: Value = serde_json::from_str(&said.stdout).expect("the features");
+    let seccomp = features["linux"]["seccomp"].clone();
+    let list = |name: &str| seccomp[name].as_array().expect("a list").clone();
+    assert_eq!(list("actions").len(), 9);
+    assert_eq!(list("operators").len(), 7);
+    assert_eq!(
+        seccomp["knownFlags"], seccomp["supportedFlags"],
+        "on a kernel since 5.19"
+    );
+    for action in list("actions")
+        .iter()
+        .filter(|action| *action != "SCMP_ACT_NOTIFY")
+    {
+        container.bundle.change(|config| {
+            config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": seccomp["archs"],
+                "flags": seccomp["supportedFlags"], "syscalls": [{ "names": ["acct"], "action": action }] });
+        });
+        container.run().success();
     }
 }
 
