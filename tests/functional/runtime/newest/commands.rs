@@ -22,6 +22,7 @@ crate::on_ours! {
     what_is_wrong_in_the_configuration_is_said
     every_command_has_help
     a_checkpoint_says_what_is_missing
+    what_nobody_would_hold_is_refused
     the_log_tells_what_is_done
     features_are_those_that_are_there
 }
@@ -360,5 +361,21 @@ fn a_checkpoint_says_what_is_missing(runtime: &Runtime) {
     command.arg(&images).arg("--bundle").arg(bundle.dir()).arg(&id);
     command.env("PATH", runtime.place.dir());
     run(&mut command).failure("CRIU version check failed");
+    runtime.call(["state", &id]).failure("does not exist");
+}
+
+fn what_nobody_would_hold_is_refused(runtime: &Runtime) {
+    let id = runtime.id();
+    let bundle = runtime.bundle("true");
+    let call = |args: &[&str]| run(runtime.command(args).current_dir(bundle.dir()));
+    call(&["run", "--preserve-fds", "7", &id]).failure("unable to stat preserved-fd");
+    call(&["run", "--console-socket", "/none", &id]).failure("cannot use console socket");
+    bundle.change(|config| config["process"]["terminal"] = json!(true));
+    for command in ["create", "run"] {
+        let mut args = vec![command];
+        args.extend((command == "run").then_some("--detach"));
+        args.push(&id);
+        call(&args).failure("cannot allocate tty if runc will detach without setting console socket");
+    }
     runtime.call(["state", &id]).failure("does not exist");
 }
