@@ -261,9 +261,10 @@ impl Attempt<'_> {
                     let how = process::wait(self.pid)
                         .map(|ended| ended.status)
                         .unwrap_or_default();
-                    return Err(Error::Init(format!(
-                        "the container's process ended with {how} while it was set up"
-                    )));
+                    return Err(Error::Init(match self.cgroup.stats().memory.oom_kills {
+                        0 => format!("the container's process ended with {how} while it was set up"),
+                        _ => "container init was OOM-killed (memory limit too low?)".to_owned(),
+                    }));
                 }
             }
         }

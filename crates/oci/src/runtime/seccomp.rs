@@ -89,6 +89,7 @@ pub enum LinuxSeccompOperator {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LinuxSyscall {
+    #[serde(default, deserialize_with = "null_is_default")]
     pub names: Vec<String>,
     pub action: LinuxSeccompAction,
     #[serde(default, skip_serializing_if = "Option::is_none")]

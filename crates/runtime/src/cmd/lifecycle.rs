@@ -72,6 +72,12 @@ pub(super) fn delete(global: &Global, mut args: Args) -> Outcome {
             false if force => Ok(0),
             false => Err(sentence(Error::NotFound)),
         },
+        // A record that cannot be read stands in the way of the id, and of the end of what runs under it.
+        Err(Error::Json { .. } | Error::State(_) | Error::File { .. }) if force => {
+            core::delete_remains(&global.root, &id)
+                .map(|_| 0)
+                .map_err(sentence)
+        }
         Err(error) => Err(sentence(error)),
     }
 }

@@ -16,6 +16,8 @@ fn with(script: &str, profile: Value, no_new_privs: bool) -> Container {
     let container = Container::new(script);
     container.bundle.change(|config| {
         config["linux"]["seccomp"] = profile;
+        // Ambient ones that are not inheritable are warned of.
+        config["process"]["capabilities"]["ambient"] = json!([]);
         config["process"]["noNewPrivileges"] = json!(no_new_privs);
     });
     container
