@@ -104,6 +104,12 @@ fn check_namespaces(spec: &Spec, linux: &Linux) -> Result<()> {
                 "user namespaces enabled, but no namespace path to join nor mappings to apply specified",
             );
         }
+        Some("") if linux.uid_mappings.is_empty() => {
+            return invalid("user namespaces enabled, but no uid mappings found");
+        }
+        Some("") if linux.gid_mappings.is_empty() => {
+            return invalid("user namespaces enabled, but no gid mappings found");
+        }
         None if maps => {
             return invalid(
                 "user namespace mappings specified, but user namespace isn't enabled in the config",

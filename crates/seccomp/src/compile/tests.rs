@@ -160,7 +160,7 @@ fn profiles() -> impl Strategy<Value = LinuxSeccomp> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn programs_do_what_profiles_say(
