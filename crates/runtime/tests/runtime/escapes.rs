@@ -119,14 +119,22 @@ fn no_descriptor_of_the_host_is_inherited() {
 /// CVE-2025-31133: `/dev/null` of the image is bound over what is to be masked, so it had better be one.
 #[test]
 fn a_link_is_not_taken_for_the_null_device() {
-    let container = Container::new("cat /proc/kcore");
+    let gadget = "/proc/sys/kernel/core_pattern";
+    let container = Container::new("cat /proc/keys");
     container.with_the_images_dev();
-    symlink(
-        "/proc/sys/kernel/core_pattern",
-        container.bundle.rootfs().join("dev/null"),
-    )
-    .expect("a link");
+    symlink(gadget, container.bundle.rootfs().join("dev/null")).expect("a link");
     container.run().failure("/dev/null");
+    container.is_gone();
+    // Bound in as a whole, where no device is made and thereby looked at.
+    let dev = container.place.join("dev");
+    fs::create_dir(&dev).expect("a folder");
+    container.mount(json!({ "destination": "/dev", "type": "bind", "source": dev, "options": ["bind"] }));
+    symlink(gadget, dev.join("null")).expect("a link");
+    container.run().failure("/dev/null is not the null device");
+    container.is_gone();
+    fs::remove_file(dev.join("null")).expect("the link");
+    fs::write(dev.join("null"), "").expect("a file");
+    container.run().failure("/dev/null is not the null device");
     container.is_gone();
 }
 
