@@ -75,6 +75,23 @@ pub fn memory_policies() -> (Vec<&'static str>, Vec<&'static str>) {
     (names(init::MEMORY_MODES), names(init::MEMORY_FLAGS))
 }
 
+/// Every architecture that filters of system calls are made for.
+pub fn seccomp_architectures() -> Vec<&'static str> {
+    let mut names: Vec<_> = gantry_seccomp::arch::Arch::ALL
+        .iter()
+        .map(|arch| arch.name())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// Every flag of such filters, or those that this kernel knows.
+pub fn seccomp_flags(supported: bool) -> Vec<&'static str> {
+    let flags = gantry_seccomp::FLAGS.iter();
+    let kept = flags.filter(|(name, _)| !supported || gantry_seccomp::load::is_supported(name));
+    kept.map(|(name, _)| *name).collect()
+}
+
 /// Every capability.
 pub fn capabilities() -> &'static [&'static str] {
     gantry_sys::caps::names()

@@ -9,4 +9,4 @@ pub mod profile;
 
 mod compile;
 
-pub use compile::{CompileError, Instruction, Program, compile, unknown_names};
+pub use compile::{CompileError, FLAGS, Instruction, Program, compile, unknown_names};

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
-use crate::compile::{Instruction, Program};
+use crate::compile::{FLAGS, Instruction, Program};
 
 /// Why the kernel did not take it.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,19 @@ pub fn install(program: &Program) -> Result<Option<OwnedFd>, LoadError> {
     Ok(program
         .notifies
         .then(|| unsafe { OwnedFd::from_raw_fd(result as i32) }))
+}
+
+/// Whether the kernel knows a flag of profiles. Nothing is loaded.
+pub fn is_supported(flag: &str) -> bool {
+    // One of them goes with a listener only.
+    let program = |flags| Program {
+        code: Vec::new(),
+        flags,
+        notifies: true,
+    };
+    FLAGS
+        .iter()
+        .any(|(name, number)| *name == flag && is_known(&program(*number)))
 }
 
 /// Whether the kernel knows all the flags of a program. Nothing is loaded.

@@ -332,6 +332,39 @@ fn an_id_is_given_once() {
     }
 }
 
+/// Several that delete at once, while others enter: everything goes away, and nobody says anything but that it is gone.
+#[test]
+fn what_is_deleted_by_several() {
+    let container = Container::new("exec sleep 100");
+    let id = container.id();
+    for round in 0..8 {
+        container.create();
+        if round % 2 == 0 {
+            container.call("", &["start", &id]).success();
+        }
+        let spawn = |words: &[&str]| {
+            let mut command = container.command("", words);
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped());
+            command.spawn().expect("the runtime")
+        };
+        let entering: Vec<_> = (0..3).map(|_| spawn(&["exec", &id, "true"])).collect();
+        let deleting: Vec<_> = (0..3).map(|_| spawn(&["delete", "--force", &id])).collect();
+        for child in deleting {
+            let ended = child.wait_with_output().expect("its end");
+            let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+            assert!(ended.status.success(), "{round}: {said}");
+        }
+        for child in entering {
+            let ended = child.wait_with_output().expect("its end");
+            assert!(!String::from_utf8_lossy(&ended.stderr).contains("panicked"));
+        }
+        container.is_gone();
+    }
+}
+
 /// Records that nobody finished writing, or somebody else wrote over: one error, and `delete --force` clears them away.
 #[test]
 fn half_written_records() {

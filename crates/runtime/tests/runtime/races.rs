@@ -142,7 +142,6 @@ fn swap(folder: &str, prepare: impl Fn(&Container), check: impl Fn(&Said)) {
             assert_eq!(after, before, "{said:?}");
         }
         drop(ending);
-        eprintln!("{folder}: {made} made, {refused} refused");
     });
     container.is_gone();
 }

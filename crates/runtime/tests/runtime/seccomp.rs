@@ -267,6 +267,32 @@ fn flags_are_loaded() {
     }
 }
 
+/// What is told of can be had.
+#[test]
+fn features_are_true() {
+    let container = Container::new("true");
+    let said = container.call("", &["features"]).success();
+    let features: Value = serde_json::from_str(&said.stdout).expect("the features");
+    let seccomp = features["linux"]["seccomp"].clone();
+    let list = |name: &str| seccomp[name].as_array().expect("a list").clone();
+    assert_eq!(list("actions").len(), 9);
+    assert_eq!(list("operators").len(), 7);
+    assert_eq!(
+        seccomp["knownFlags"], seccomp["supportedFlags"],
+        "on a kernel since 5.19"
+    );
+    for action in list("actions")
+        .iter()
+        .filter(|action| *action != "SCMP_ACT_NOTIFY")
+    {
+        container.bundle.change(|config| {
+            config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": seccomp["archs"],
+                "flags": seccomp["supportedFlags"], "syscalls": [{ "names": ["acct"], "action": action }] });
+        });
+        container.run().success();
+    }
+}
+
 /// Somebody who is sent listeners.
 struct Agent(UnixListener);
 

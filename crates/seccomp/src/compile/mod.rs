@@ -56,6 +56,18 @@ const ALLOW: u32 = 0x7fff_0000;
 const ENOSYS: u32 = 38;
 const EPERM: u32 = 1;
 const ERRNO: u32 = 0x0005_0000;
+const SPEC_ALLOW: u64 = 4;
+const WAIT_KILLABLE: u64 = 32;
+
+/// The flags of profiles, with the kernel's numbers.
+pub const FLAGS: &[(&str, u64)] = &[
+    ("SECCOMP_FILTER_FLAG_LOG", 2),
+    ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", SPEC_ALLOW),
+    // The process has one thread: there is nothing to synchronise.
+    ("SECCOMP_FILTER_FLAG_TSYNC", 0),
+    ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", WAIT_KILLABLE),
+];
+
 /// The part of an answer that says what is done; the rest is a number that goes with it.
 const ACTION: u32 = 0xffff_0000;
 
@@ -135,24 +147,20 @@ fn check_notify(profile: &LinuxSeccomp) -> Result<bool, CompileError> {
 }
 
 fn flags(profile: &LinuxSeccomp, notifies: bool) -> Result<u64, CompileError> {
-    const SPEC_ALLOW: u64 = 4;
     let Some(names) = &profile.flags else {
         // runc's choice where nothing is said: mitigations that slow every program down are asked for, not given.
         return Ok(SPEC_ALLOW);
     };
     let mut flags = 0;
-    for flag in names {
-        flags |= match flag.as_str() {
-            // The process has one thread: there is nothing to synchronise.
-            "SECCOMP_FILTER_FLAG_TSYNC" => 0,
-            "SECCOMP_FILTER_FLAG_LOG" => 2,
-            "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => SPEC_ALLOW,
-            // The kernel refuses it where nobody is notified, though it would change nothing there.
-            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => u64::from(notifies) << 5,
-            other => return Err(CompileError(format!("seccomp flag {other} is not known to runc"))),
+    for name in names {
+        let known = FLAGS.iter().find(|(known, _)| known == name);
+        let Some((_, flag)) = known else {
+            return Err(CompileError(format!("seccomp flag {name} is not known to runc")));
         };
+        flags |= flag;
     }
-    Ok(flags)
+    // The kernel refuses this one where nobody is notified, though it would change nothing there.
+    Ok(if notifies { flags } else { flags & !WAIT_KILLABLE })
 }
 
 /// An action as the value that the kernel takes.
