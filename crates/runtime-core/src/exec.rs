@@ -303,6 +303,7 @@ impl Child<'_> {
         if let Some(receiver) = self.console {
             init::send_terminal(receiver, self.process.console_size.as_ref(), false)?;
         }
+        init::own_null()?;
         init::label(self.process)?;
         init::treat(self.process, self.linux)?;
         let keeping = init::Keeping {

@@ -1,12 +1,12 @@
 //! What the container may not see or change of the kernel: names, parameters, masked and read-only paths.
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
 use gantry_oci::runtime::Mount;
 use gantry_sys::mount::{self, Attributes};
-use gantry_sys::{fd, ns, path};
+use gantry_sys::{fd, ns, path, pty};
 
 use super::{Setup, lsm};
 use crate::error::{Error, Result, chain};
@@ -172,6 +172,32 @@ fn read_only(kernel: &Kernel, at: &Path) -> Result<()> {
         false,
     )?;
     Ok(mount::move_mount(copy.as_fd(), place.as_fd())?)
+}
+
+/// Makes standard streams that are the host's null device the container's: theirs is on a mount that nobody sees from within.
+pub(crate) fn own_null() -> Result<()> {
+    const O_RDWR: i32 = 2;
+    let is_null = |fd: BorrowedFd<'_>| {
+        let stat = path::fstat(fd);
+        stat.is_ok_and(|stat| stat.st_mode & 0o170_000 == 0o020_000 && stat.st_rdev == path::NULL_DEVICE)
+    };
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let streams = [(stdin.as_fd(), 0), (stdout.as_fd(), 1), (stderr.as_fd(), 2)];
+    if !streams.iter().any(|(stream, _)| is_null(*stream)) {
+        return Ok(());
+    }
+    // An image without one, or with something else in its place, keeps what it was given.
+    let Ok(null) = path::open(Path::new("/dev/null"), O_RDWR) else {
+        return Ok(());
+    };
+    if is_null(null.as_fd()) {
+        for (stream, number) in streams {
+            if is_null(stream) {
+                pty::duplicate_onto(null.as_fd(), number)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The container's `/dev/null`, checked to be one: a link in the image would otherwise choose what is bound.
