@@ -204,7 +204,8 @@ fn check_intel_rdt(rdt: &LinuxIntelRdt) -> Result<()> {
     let id = rdt.clos_id.as_str();
     match id == "." || id == ".." || (id.len() > 1 && id.contains('/')) {
         true => invalid(format!("invalid intelRdt.ClosID {id:?}")),
-        false => Ok(()),
+        // Better than a container without the limits that somebody relies on.
+        false => invalid("intelRdt is specified in config, but is not supported by this runtime"),
     }
 }
 

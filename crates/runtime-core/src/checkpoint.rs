@@ -237,7 +237,7 @@ fn command(verb: &str, options: &Options) -> Result<Command> {
         make_folder(folder)?;
         criu.arg("--work-dir").arg(folder);
     }
-    criu.args(["-v4", "--log-file", &log_name(verb), "--orphan-pts-master"]);
+    criu.args(["-v4", "--log-file", &log_name(verb)]);
     criu.args(options.switches.iter().map(|name| format!("--{name}")));
     for (name, value) in &options.values {
         criu.arg(format!("--{name}={value}"));

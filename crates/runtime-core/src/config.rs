@@ -26,7 +26,7 @@ impl Config {
     pub fn load(folder: &Path) -> Result<Self> {
         let bundle = fs::canonicalize(folder).map_err(Error::file("failed to find the bundle", folder))?;
         let path = bundle.join("config.json");
-        let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
+        let mut text = fs::read_to_string(&path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => {
                 Error::Config(format!("JSON specification file {} not found", path.display()))
             }
@@ -36,10 +36,17 @@ impl Config {
                 source,
             },
         })?;
-        let spec: Spec = serde_json::from_str(&text).map_err(|source| Error::Json {
-            path: path.clone(),
-            source,
-        })?;
+        let spec: Spec = match serde_json::from_str(&text) {
+            Ok(spec) => spec,
+            Err(source) => {
+                let failed = |source| Error::Json {
+                    path: path.clone(),
+                    source,
+                };
+                text = folded(&text).ok_or_else(|| failed(source))?;
+                serde_json::from_str(&text).map_err(failed)?
+            }
+        };
         let root = spec
             .root
             .as_ref()
@@ -80,6 +87,21 @@ impl Config {
     }
 }
 
+/// A configuration in which limits of processors are given twice, by names that readers in Go take for the same: the later one is
+/// laid over the earlier. None if that is not what is wrong with it.
+fn folded(text: &str) -> Option<String> {
+    let mut config: serde_json::Value = serde_json::from_str(text).ok()?;
+    let resources = config.pointer_mut("/linux/resources")?.as_object_mut()?;
+    let over = resources.remove("CPU")?;
+    let cpu = resources.get_mut("cpu")?.as_object_mut()?;
+    for (name, value) in over.as_object()? {
+        let mut letters = name.chars();
+        let first = letters.next()?.to_ascii_lowercase();
+        cpu.insert(std::iter::once(first).chain(letters).collect(), value.clone());
+    }
+    Some(config.to_string())
+}
+
 /// Refuses what is no id: letters, digits and `_+-.`.
 pub fn check_id(id: &str) -> Result<()> {
     let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-' | '.');
@@ -99,6 +121,17 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn limits_that_are_given_twice_are_one() {
+        let text = r#"{"linux":{"resources":{"cpu":{"shares":7,"cpus":"0"},"CPU":{"Cpus":"1"}}}}"#;
+        let folded: serde_json::Value = serde_json::from_str(&folded(text).unwrap()).unwrap();
+        assert_eq!(
+            folded["linux"]["resources"],
+            serde_json::json!({ "cpu": { "shares": 7, "cpus": "1" } })
+        );
+        assert!(super::folded("{").is_none() && super::folded("{}").is_none());
+    }
 
     #[test]
     fn ids_are_names_of_folders() {

@@ -189,8 +189,24 @@ fn entrance(cgroup: &Manager, below: &[String], first: Pid) -> Result<Entrance> 
         }
     }
     match paths.as_slice() {
-        [] => Ok(cgroup.entrance_beside(first)?),
+        [] => cgroup
+            .entrance_beside(first)
+            .or_else(|error| elsewhere(first, error)),
         [(_, path), ..] => cgroup.entrance_of(&paths).map_err(|error| nowhere(path, &error)),
+    }
+}
+
+/// The way to where the container's first process is, if it has left its cgroup, which was removed then. With version 1 it may
+/// be in many places.
+fn elsewhere(first: Pid, error: gantry_cgroups::Error) -> Result<Entrance> {
+    let lines = std::fs::read_to_string(format!("/proc/{first}/cgroup")).unwrap_or_default();
+    match lines
+        .trim_end()
+        .strip_prefix("0::")
+        .filter(|path| !path.contains('\n'))
+    {
+        Some(path) => Ok(Manager::new(Some(path), "")?.entrance()?),
+        None => Err(error.into()),
     }
 }
 
@@ -198,7 +214,9 @@ fn nowhere(path: &str, error: &gantry_cgroups::Error) -> Error {
     let why = crate::error::chain(error);
     match error {
         gantry_cgroups::Error::Invalid(_) => Error::Config(why),
-        _ => Error::Init(format!("error adding pid to cgroup {path:?}: {why}")),
+        _ => Error::Init(format!(
+            "error adding pid to cgroups below the container's ({path}): {why}"
+        )),
     }
 }
 
@@ -287,7 +305,13 @@ impl Child<'_> {
                 )
             });
         }
-        init::enter(self.cgroup, affinity.initial.is_empty())?;
+        init::enter(self.cgroup, affinity.initial.is_empty()).map_err(|error| {
+            Error::Init(format!(
+                "error adding pid {} to cgroups: {}",
+                process::pid(),
+                error.chain()
+            ))
+        })?;
         if !affinity.last.is_empty() {
             init::set_affinity(&affinity.last)?;
         }
@@ -303,6 +327,7 @@ impl Child<'_> {
         if let Some(receiver) = self.console {
             init::send_terminal(receiver, self.process.console_size.as_ref(), false)?;
         }
+        init::own_null()?;
         init::label(self.process)?;
         init::treat(self.process, self.linux)?;
         let keeping = init::Keeping {

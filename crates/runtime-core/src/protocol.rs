@@ -40,7 +40,7 @@ pub enum Message {
     Source(usize),
     /// Here it is: it comes along.
     Copied,
-    /// The filter is loaded, and this descriptor of the child hears of calls. Said by write(2): see [`Channel::tell`].
+    /// The filter is loaded, and this descriptor of the child hears of calls. Said by write(2), which no filter that notifies holds.
     SeccompListener(RawFd),
     /// The parent has that descriptor.
     SeccompTaken,

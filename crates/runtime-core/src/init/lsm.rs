@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use gantry_oci::runtime::Process;
 
-use super::restrict::write_proc;
+use super::restrict::{SELF, write_proc};
 use crate::error::{Error, Result};
 
 /// Asks for the process's profile and label.
@@ -33,7 +33,7 @@ pub(crate) fn prepare(process: &Process) -> Result<()> {
     Ok(())
 }
 
-/// A file of ours below `/proc`, without its link `self`.
+/// A file of ours below `/proc`.
 fn own(file: &str) -> PathBuf {
-    Path::new(&gantry_sys::process::pid().to_string()).join(file)
+    Path::new(SELF).join(file)
 }

@@ -35,6 +35,7 @@ pub(crate) use kernel::{
     set_affinity,
 };
 pub(crate) use lsm::prepare as label;
+pub(crate) use restrict::own_null;
 pub(crate) use rootfs::propagation;
 
 /// All that the process of a new container needs to know.
@@ -113,6 +114,7 @@ fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
     if let Some(receiver) = setup.console {
         send_terminal(receiver, setup.process.console_size.as_ref(), true)?;
     }
+    restrict::own_null()?;
     restrict::apply(setup)?;
     kernel::apply(setup.process, setup.linux)?;
     let keeping = Keeping {

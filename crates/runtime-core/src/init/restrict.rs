@@ -1,12 +1,12 @@
 //! What the container may not see or change of the kernel: names, parameters, masked and read-only paths.
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path};
 
 use gantry_oci::runtime::Mount;
 use gantry_sys::mount::{self, Attributes};
-use gantry_sys::{fd, ns, path};
+use gantry_sys::{fd, ns, path, pty};
 
 use super::{Setup, lsm};
 use crate::error::{Error, Result, chain};
@@ -92,13 +92,16 @@ impl Kernel {
 
     /// Opens a place of the container; none when it is not there.
     fn open(&self, at: &Path) -> Result<Option<OwnedFd>> {
+        let up = at.components().any(|part| part == Component::ParentDir);
         let within = self
             .found
             .iter()
+            .filter(|_| !up)
             .find_map(|(path, place)| Some((place, at.strip_prefix(path).ok()?)));
         let opened = match within {
             Some((place, below)) => {
-                path::openat2(place.as_fd(), path::relative(below), O_PATH, 0, path::BENEATH)
+                // Links in there are the kernel's own.
+                path::openat2(place.as_fd(), path::relative(below), O_PATH, 0, 0)
             }
             None => path::open(at, O_PATH),
         };
@@ -123,6 +126,9 @@ fn sysctl(name: &str, value: &str) -> Result<()> {
     write_proc(&Path::new("sys").join(path), value)
 }
 
+/// The folder of `/proc` that is that of whoever asks.
+pub(super) const SELF: &str = "self";
+
 /// Writes to a file of `/proc`, which is found there and nowhere else: neither a link nor something that was mounted over it
 /// may take its place, or the write would go astray and nobody would know (CVE-2025-52881).
 pub(super) fn write_proc(file: &Path, value: &str) -> Result<()> {
@@ -133,7 +139,21 @@ pub(super) fn write_proc(file: &Path, value: &str) -> Result<()> {
         return Err(Error::Init("/proc is not a proc file system".to_owned()));
     }
     let how = path::BENEATH | path::NO_SYMLINKS | path::NO_XDEV;
-    let open = path::openat2(proc.as_fd(), file, O_WRONLY, 0, how)?;
+    let own = match file.strip_prefix(SELF) {
+        // That file system's word for us: in one of another namespace of processes our number would be somebody else's.
+        Ok(below) => {
+            let link = path::openat2(
+                proc.as_fd(),
+                Path::new(SELF),
+                O_PATH | O_NOFOLLOW,
+                0,
+                path::BENEATH,
+            )?;
+            path::read_link(link.as_fd())?.join(below)
+        }
+        Err(_) => file.to_owned(),
+    };
+    let open = path::openat2(proc.as_fd(), &own, O_WRONLY, 0, how)?;
     let shown = Path::new("/proc").join(file);
     fd::write_all(open.as_fd(), value.as_bytes()).map_err(Error::file("failed to write", shown))
 }
@@ -152,6 +172,32 @@ fn read_only(kernel: &Kernel, at: &Path) -> Result<()> {
         false,
     )?;
     Ok(mount::move_mount(copy.as_fd(), place.as_fd())?)
+}
+
+/// Makes standard streams that are the host's null device the container's: theirs is on a mount that nobody sees from within.
+pub(crate) fn own_null() -> Result<()> {
+    const O_RDWR: i32 = 2;
+    let is_null = |fd: BorrowedFd<'_>| {
+        let stat = path::fstat(fd);
+        stat.is_ok_and(|stat| stat.st_mode & 0o170_000 == 0o020_000 && stat.st_rdev == path::NULL_DEVICE)
+    };
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let streams = [(stdin.as_fd(), 0), (stdout.as_fd(), 1), (stderr.as_fd(), 2)];
+    if !streams.iter().any(|(stream, _)| is_null(*stream)) {
+        return Ok(());
+    }
+    // An image without one, or with something else in its place, keeps what it was given.
+    let Ok(null) = path::open(Path::new("/dev/null"), O_RDWR) else {
+        return Ok(());
+    };
+    if is_null(null.as_fd()) {
+        for (stream, number) in streams {
+            if is_null(stream) {
+                pty::duplicate_onto(null.as_fd(), number)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The container's `/dev/null`, checked to be one: a link in the image would otherwise choose what is bound.
@@ -186,4 +232,30 @@ fn mask(kernel: &Kernel, at: &Path, null: &OwnedFd, empty: &mut Option<OwnedFd>)
         _ => mount::open_tree(null.as_fd(), "", false)?,
     };
     Ok(mount::move_mount(cover.as_fd(), place.as_fd())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_files_are_written_and_no_links_are_followed() {
+        let names = |at: &str| std::fs::read_to_string(at).unwrap();
+        let before = names("/proc/self/comm");
+        write_proc(Path::new("self/comm"), "renamed").unwrap();
+        assert_eq!(names("/proc/self/comm"), "renamed\n");
+        write_proc(Path::new("self/comm"), before.trim_end()).unwrap();
+        // Links of the kernel's own, out of it and within.
+        for file in [
+            "self/fd/0",
+            "self/exe",
+            "self/cwd/x",
+            "mounts",
+            "thread-self/comm",
+            "../etc/x",
+            "/etc/x",
+        ] {
+            assert!(write_proc(Path::new(file), "").is_err(), "{file}");
+        }
+    }
 }

@@ -296,6 +296,12 @@ fn mount_one(
                 let separator = if options.data.is_empty() { "" } else { "," };
                 options.data = format!("{}{separator}mode={:o}", options.data, stat.st_mode & 0o7777);
             }
+            // Other kinds have labels of their own.
+            let label = setup.linux.mount_label.as_str();
+            if !label.is_empty() && kind != "mqueue" && Path::new("/sys/fs/selinux/enforce").exists() {
+                let separator = if options.data.is_empty() { "" } else { "," };
+                options.data = format!("{}{separator}context=\"{label}\"", options.data);
+            }
             mount_on(&place, kind, &one.source, &options)?;
             if options.copy_up && kind == "tmpfs" {
                 let covered = path::open(&path::of_fd(place.as_fd()), O_DIRECTORY)?;

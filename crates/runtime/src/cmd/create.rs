@@ -6,7 +6,6 @@ use std::time::Instant;
 use gantry_runtime_core::config::Config;
 use gantry_runtime_core::create::{Created, Options};
 use gantry_runtime_core::error::Error;
-use gantry_runtime_core::log::Log;
 use gantry_runtime_core::state::Container;
 use gantry_runtime_core::{create as core, exe, foreground, lifecycle};
 
@@ -99,12 +98,54 @@ fn make(global: &Global, id: &str, flags: &mut Flags, command: &str) -> Result<C
     exe::protect().map_err(|error| failed(error.into()))?;
     let config = Config::load(&flags.bundle).map_err(&failed)?;
     let options = prepare_options(global, flags)?;
+    let terminal = config
+        .spec
+        .process
+        .as_ref()
+        .is_some_and(|process| process.terminal);
+    let kept = (3 + options.listen_fds, options.preserve_fds);
+    check_terminal(
+        flags.detach || command == "create",
+        terminal,
+        options.console_socket.is_some(),
+    )
+    .and_then(|()| check_descriptors(kept))
+    .map_err(|why| format!("{} {command} failed: {why}", crate::help::called()))?;
     let created = core::create(&global.root, id, &config, &options).map_err(failed)?;
     gantry_runtime_core::trace(
         &format!("{command} {id}: {}", config.summary(id)),
         begun.elapsed(),
     );
     Ok(created)
+}
+
+/// Whether somebody will hold the terminal, and nobody waits for one in vain.
+pub(super) fn check_terminal(detach: bool, terminal: bool, socket: bool) -> Result<(), String> {
+    match (detach, terminal, socket) {
+        (true, true, false) => {
+            Err("cannot allocate tty if runc will detach without setting console socket".to_owned())
+        }
+        (false, _, true) | (_, false, true) => {
+            Err("cannot use console socket if runc will not detach or allocate tty".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the descriptors are there that are to be passed: so many from the first.
+pub(super) fn check_descriptors((first, count): (u32, u32)) -> Result<(), String> {
+    let there = |number: &u32| {
+        Path::new(&format!("/proc/self/fd/{number}"))
+            .symlink_metadata()
+            .is_ok()
+    };
+    match (first..first + count).find(|number| !there(number)) {
+        None => Ok(()),
+        Some(number) => Err(format!(
+            "unable to stat preserved-fd {} (of {count}): no such file or directory",
+            number - first
+        )),
+    }
 }
 
 /// `LISTEN_FDS`: descriptors that systemd's protocol passes on.
@@ -119,14 +160,7 @@ pub(super) fn create(global: &Global, mut args: Args) -> Outcome {
     let mut flags = flags(&mut args, false)?;
     let id = args.id("create")?;
     args.end("create")?;
-    let created = make(global, &id, &mut flags, "create")?;
-    if created.console.is_some() {
-        // Nobody would ever hold the terminal.
-        let error = "cannot allocate tty if runc will detach without setting console socket";
-        remove(&global.root, &id);
-        return Err(format!("gantry-runtime create failed: {error}"));
-    }
-    Ok(0)
+    make(global, &id, &mut flags, "create").map(|_| 0)
 }
 
 pub(super) fn run(global: &Global, mut args: Args) -> Outcome {
@@ -141,10 +175,6 @@ pub(super) fn run(global: &Global, mut args: Args) -> Outcome {
         false => Some(foreground::hold_signals().map_err(sentence)?),
     };
     let created = make(global, &id, &mut flags, "run")?;
-    if flags.detach && created.console.is_some() {
-        remove(&global.root, &id);
-        return Err("cannot allocate tty if runc will detach without setting console socket".to_owned());
-    }
     let container = Container::load(&global.root, &id).map_err(sentence)?;
     if let Err(error) = lifecycle::start(&container, &global.open_log()?) {
         let _ = lifecycle::delete(&container, true, &global.open_log()?);
@@ -157,10 +187,4 @@ pub(super) fn run(global: &Global, mut args: Args) -> Outcome {
         lifecycle::delete(&container, true, &global.open_log()?).map_err(sentence)?;
     }
     Ok(u8::try_from(code).unwrap_or(255))
-}
-
-fn remove(root: &Path, id: &str) {
-    if let Ok(container) = Container::load(root, id) {
-        let _ = lifecycle::delete(&container, true, &Log::default());
-    }
 }

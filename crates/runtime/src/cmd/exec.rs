@@ -5,7 +5,7 @@ use gantry_runtime_core::oci::{LinuxCapabilities, Process};
 use gantry_runtime_core::state::Container;
 use gantry_runtime_core::{Error, exe, foreground};
 
-use super::create::{absolute, number};
+use super::create::{absolute, check_descriptors, check_terminal, number};
 use super::{Outcome, sentence};
 use crate::args::{Args, Global, unknown};
 
@@ -19,7 +19,7 @@ struct Flags {
     user: Option<String>,
     groups: Vec<u32>,
     detach: bool,
-    no_new_privs: bool,
+    no_new_privs: Option<bool>,
     caps: Vec<String>,
     apparmor: Option<String>,
     label: Option<String>,
@@ -42,7 +42,7 @@ fn flags(args: &mut Args) -> Result<Flags, String> {
             "user" | "u" => flags.user = Some(args.value(flag)?),
             "additional-gids" | "g" => flags.groups.push(number(&args.value(flag)?)?),
             "detach" | "d" => flags.detach = flag.on()?,
-            "no-new-privs" => flags.no_new_privs = flag.on()?,
+            "no-new-privs" => flags.no_new_privs = Some(flag.on()?),
             "cap" | "c" => flags.caps.push(args.value(flag)?),
             "apparmor" => flags.apparmor = Some(args.value(flag)?),
             "process-label" => flags.label = Some(args.value(flag)?),
@@ -72,9 +72,13 @@ pub(super) fn exec(global: &Global, mut args: Args) -> Outcome {
         true => None,
         false => Some(foreground::hold_signals().map_err(sentence)?),
     };
-    if flags.detach && process.terminal && flags.options.console_socket.is_none() {
-        return Err("cannot allocate tty if runc will detach without setting console socket".to_owned());
-    }
+    check_terminal(
+        flags.detach,
+        process.terminal,
+        flags.options.console_socket.is_some(),
+    )
+    .and_then(|()| check_descriptors((3, flags.options.preserve_fds)))
+    .map_err(|why| format!("exec failed: {why}"))?;
     let running = core::exec(&container, &process, &flags.options).map_err(failed)?;
     let Some(signals) = signals else { return Ok(0) };
     let code = foreground::attend(running.pid, &running.pidfd, &signals, running.console.as_ref())
@@ -96,7 +100,7 @@ fn adapted(mut process: Process, flags: &Flags) -> Result<Process, String> {
     }
     process.env.extend(flags.env.iter().cloned());
     process.terminal = flags.tty;
-    process.no_new_privileges |= flags.no_new_privs;
+    process.no_new_privileges = flags.no_new_privs.unwrap_or(process.no_new_privileges);
     if let Some(user) = &flags.user {
         let (uid, gid) = match user.split_once(':') {
             Some((uid, gid)) => (uid, Some(gid)),

@@ -216,6 +216,25 @@ fn the_kernel_is_not_told_anything() {
     assert_eq!(said.line(), "over", "{said:?}");
 }
 
+/// However their paths are written, masked and read-only places are those.
+#[test]
+fn masks_are_found_by_any_path() {
+    let script = "for file in keys timer_list; do test -n \"$(head -c 1 /proc/$file | tr '\\0' x)\" && echo read $file; done
+        ( : >/proc/sys/net/ipv4/ip_forward ) 2>/dev/null && echo wrote; ( : >/etc/kept ) 2>/dev/null && echo changed; echo over";
+    let container = Container::new(script);
+    fs::write(container.bundle.rootfs().join("etc/kept"), "").expect("a file");
+    container.bundle.change(|config| {
+        config["linux"]["maskedPaths"] = json!([
+            "/proc/./keys",
+            "//proc/../proc/timer_list",
+            "/proc/nowhere",
+            "/nowhere/at/all"
+        ]);
+        config["linux"]["readonlyPaths"] = json!(["/etc/../proc/sys/", "/proc/self/root/etc", "/etc/"]);
+    });
+    assert_eq!(container.run().success().line(), "over");
+}
+
 /// CVE-2022-29162: a capability that is inheritable comes back to a program with capabilities of its file, whoever runs it.
 #[test]
 fn no_capability_is_inheritable_unless_it_is_asked_for() {

@@ -19,9 +19,11 @@ crate::on_ours! {
     flags_may_stand_behind_the_id
     figures_are_shown
     processes_go_into_cgroups_below
+    processes_follow_the_first_one_into_another_cgroup
     what_is_wrong_in_the_configuration_is_said
     every_command_has_help
     a_checkpoint_says_what_is_missing
+    what_nobody_would_hold_is_refused
     the_log_tells_what_is_done
     features_are_those_that_are_there
 }
@@ -361,4 +363,41 @@ fn a_checkpoint_says_what_is_missing(runtime: &Runtime) {
     command.env("PATH", runtime.place.dir());
     run(&mut command).failure("CRIU version check failed");
     runtime.call(["state", &id]).failure("does not exist");
+}
+
+fn what_nobody_would_hold_is_refused(runtime: &Runtime) {
+    let id = runtime.id();
+    let bundle = runtime.bundle("true");
+    let call = |args: &[&str]| run(runtime.command(args).current_dir(bundle.dir()));
+    call(&["run", "--preserve-fds", "7", &id]).failure("unable to stat preserved-fd");
+    call(&["run", "--console-socket", "/none", &id]).failure("cannot use console socket");
+    bundle.change(|config| config["process"]["terminal"] = json!(true));
+    for command in ["create", "run"] {
+        let mut args = vec![command];
+        args.extend((command == "run").then_some("--detach"));
+        args.push(&id);
+        call(&args).failure("cannot allocate tty if runc will detach without setting console socket");
+    }
+    runtime.call(["state", &id]).failure("does not exist");
+}
+
+fn processes_follow_the_first_one_into_another_cgroup(runtime: &Runtime) {
+    let root = Path::new("/sys/fs/cgroup");
+    if !root.join("cgroup.controllers").exists() {
+        return;
+    }
+    let id = runtime.id();
+    let bundle = runtime.bundle("exec sleep 1000");
+    bundle.change(|config| namespaces(config).retain(|one| one["type"] != "cgroup"));
+    let pid = runtime.detach(&bundle);
+    let above = root.join(runtime.place.cgroup().trim_start_matches('/'));
+    let moved = above.join("moved");
+    fs::create_dir(&moved).expect("a cgroup");
+    fs::write(moved.join("cgroup.procs"), pid.to_string()).expect("move it");
+    fs::remove_dir(above.join("c")).expect("remove the one that it was in");
+    let said = runtime.call(["exec", &id, "cat", "/proc/self/cgroup"]).success();
+    assert!(said.line().ends_with("/moved"), "{}", said.stdout);
+    runtime.call(["delete", "-f", &id]).success();
+    wait_until("nobody is in it", || fs::remove_dir(&moved).is_ok());
+    let _ = fs::remove_dir(above);
 }

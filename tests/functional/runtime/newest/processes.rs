@@ -23,6 +23,7 @@ crate::on_ours! {
     interfaces_are_moved_with_their_addresses
     hooks_have_the_environment_of_the_program
     hooks_that_fail_late
+    the_null_device_is_the_containers
 }
 
 fn a_user_namespace_that_is_joined_owns_the_others(runtime: &Runtime) {
@@ -356,4 +357,33 @@ fn hooks_that_fail_late(runtime: &Runtime) {
         said.stderr
     );
     runtime.call(["state", &id]).failure("does not exist");
+}
+
+fn the_null_device_is_the_containers(runtime: &Runtime) {
+    let id = runtime.id();
+    let bundle = runtime.bundle("exec sleep 1000");
+    let mut command = runtime.command(["run", "--detach", "--bundle"]);
+    command
+        .arg(bundle.dir())
+        .arg(&id)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    assert!(command.status().expect("the runtime").success());
+    let pid = runtime.call(["state", &id]).success();
+    let pid = serde_json::from_str::<serde_json::Value>(&pid.stdout).expect("the state")["pid"].clone();
+    let mount = |number: u32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).expect("the descriptor");
+        let line = text.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+        line.expect("its mount").trim().to_owned()
+    };
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).expect("its mounts");
+    for number in 0..3 {
+        let its = mount(number) + " ";
+        assert!(
+            mounts.lines().any(|line| line.starts_with(&its)),
+            "{number}: {its} of\n{mounts}"
+        );
+    }
+    runtime.call(["delete", "-f", &id]).success();
 }
