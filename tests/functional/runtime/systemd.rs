@@ -15,6 +15,7 @@ crate::on_both! {
     a_scope_is_made_changed_and_ended
     annotations_are_properties
     a_scope_in_slices
+    a_scope_of_version_1
     processes_are_added_to_a_scope
     a_container_with_its_own_users_owns_its_cgroup
     an_ordinary_user_has_limits
@@ -23,6 +24,11 @@ crate::on_both! {
 
 fn here() -> bool {
     Path::new("/run/systemd/system").is_dir() && Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// The same with version 1, alone or with an empty unified hierarchy: `cargo xtask vm test --cgroups hybrid`.
+fn here_with_version_1() -> bool {
+    Path::new("/run/systemd/system").is_dir() && Path::new("/sys/fs/cgroup/memory").is_dir()
 }
 
 /// A bundle whose container is a scope of the test's own name, and that scope's unit.
@@ -197,6 +203,74 @@ fn a_scope_in_slices(runtime: &Runtime) {
     call(runtime, &["delete", &id]).success();
     // The other runtime's container may be in the same slices, or have just ended them.
     let _ = run(Command::new("systemctl").args(["stop", &format!("{stem}-a.slice")]));
+}
+
+fn a_scope_of_version_1(runtime: &Runtime) {
+    if !here_with_version_1() {
+        return;
+    }
+    let (bundle, unit) = scope(runtime, "exec sleep 1000", "");
+    bundle.change(|config| {
+        config["linux"]["resources"]["memory"] = json!({ "limit": 64 << 20 });
+        config["linux"]["resources"]["cpu"] =
+            json!({ "shares": 512, "quota": 5000, "period": 50000, "cpus": "0" });
+        config["linux"]["resources"]["pids"] = json!({ "limit": 33 });
+    });
+    start(runtime, &bundle);
+    let group = property(&unit, "ControlGroup");
+    assert_eq!(group, format!("/system.slice/{unit}"));
+    let is = |controller: &str, file: &str, expected: &str| {
+        let folder = PathBuf::from(format!("/sys/fs/cgroup/{controller}{group}"));
+        assert_eq!(value(&folder, file), expected, "{file}");
+    };
+    is("memory", "memory.limit_in_bytes", "67108864");
+    is("cpu", "cpu.shares", "512");
+    is("cpu", "cpu.cfs_quota_us", "5000");
+    is("cpuset", "cpuset.cpus", "0");
+    is("pids", "pids.max", "33");
+    assert_eq!(property(&unit, "MemoryLimit"), "67108864");
+    let id = runtime.id();
+    call(
+        runtime,
+        &[
+            "update",
+            "--memory",
+            "96M",
+            "--pids-limit",
+            "44",
+            "--cpu-quota",
+            "10000",
+            &id,
+        ],
+    )
+    .success();
+    is("memory", "memory.limit_in_bytes", "100663296");
+    is("pids", "pids.max", "44");
+    is("cpu", "cpu.cfs_quota_us", "10000");
+    is("cpu", "cpu.cfs_period_us", "50000");
+    exec_detached(runtime);
+    let pids = value(
+        Path::new(&format!("/sys/fs/cgroup/freezer{group}")),
+        "cgroup.procs",
+    );
+    assert_eq!(pids.lines().count(), 2);
+    let script = "mknod /f c 10 229 && cat /f; echo x > /dev/null && echo fine";
+    let device = call(runtime, &["exec", &id, "sh", "-c", script]);
+    assert!(
+        device.stderr.contains("not permitted") && device.stdout.contains("fine"),
+        "{device:#?}"
+    );
+    call(runtime, &["pause", &id]).success();
+    assert_eq!(runtime.status(), "paused");
+    call(runtime, &["resume", &id]).success();
+    call(runtime, &["delete", "--force", &id]).success();
+    for controller in ["memory", "devices", "freezer", "systemd"] {
+        assert!(
+            !Path::new(&format!("/sys/fs/cgroup/{controller}{group}")).exists(),
+            "{controller}"
+        );
+    }
+    assert_eq!(property(&unit, "LoadState"), "not-found");
 }
 
 fn processes_are_added_to_a_scope(runtime: &Runtime) {

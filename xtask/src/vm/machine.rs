@@ -8,17 +8,27 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::image::Image;
-use super::tool;
+use super::{Cgroups, tool};
 
 /// For the kernel. No service waits for a terminal, and nobody reads systemd's own log.
 const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=4 mitigations=off panic=-1 \
-    systemd.show_status=0 systemd.getty_auto=0 systemd.log_target=null cgroup_no_v1=all";
+    systemd.show_status=0 systemd.getty_auto=0 systemd.log_target=null";
+
+/// What makes the kernel and systemd have these cgroups.
+fn hierarchies(cgroups: Cgroups) -> &'static str {
+    match cgroups {
+        Cgroups::V2 => "cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1",
+        Cgroups::Hybrid => "systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=0",
+        Cgroups::V1 => "systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1",
+    }
+}
 
 /// Boots `image` with the disk `payload`, and returns the code that the payload's script ended with.
-pub(crate) fn boot(image: &Image, payload: &Path, deadline: Duration) -> Result<i32> {
+pub(crate) fn boot(image: &Image, payload: &Path, cgroups: Cgroups, deadline: Duration) -> Result<i32> {
     let console = payload.with_extension("console");
     let code = payload.with_extension("code");
     let mut command = command(image, payload, &console, &code, accelerator());
+    command.args(["-append", &format!("{COMMAND_LINE} {}", hierarchies(cgroups))]);
     let child = command
         .stdin(Stdio::null())
         .spawn()
@@ -88,7 +98,6 @@ fn command(image: &Image, payload: &Path, console: &Path, code: &Path, accelerat
     }
     command.arg("-kernel").arg(&image.kernel);
     command.arg("-initrd").arg(&image.initramfs);
-    command.args(["-append", COMMAND_LINE]);
     // What is written to a disk is forgotten: every run begins with the same machine, and two may share it.
     for (name, disk) in [("root", image.root.as_path()), ("payload", payload)] {
         let drive = format!("if=none,id={name},file={},format=raw,snapshot=on", disk.display());

@@ -1,4 +1,4 @@
-//! `vm`: a virtual machine with Debian's kernel, systemd and cgroups of version 2 alone, in which tests and commands run.
+//! `vm`: a virtual machine with Debian's kernel, systemd and cgroups of version 2 alone, or others, in which tests and commands run.
 //!
 //! `image` makes the machine once, `payload` what is run in it each time, `machine` boots the two together. None of them
 //! knows what the tests look for.
@@ -49,12 +49,26 @@ pub(crate) struct How {
     /// How many seconds everything may take from the machine's start
     #[arg(long, default_value_t = 900)]
     deadline: u64,
+    /// Which cgroups the machine has
+    #[arg(long, value_enum, default_value_t = Cgroups::V2)]
+    cgroups: Cgroups,
     /// A folder whose files the machine finds in /payload/with
     #[arg(long)]
     with: Option<PathBuf>,
     /// Do not install packages
     #[arg(long)]
     no_install: bool,
+}
+
+/// Which hierarchies systemd mounts.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Cgroups {
+    /// Version 2 alone.
+    V2,
+    /// Version 1 with an empty unified one.
+    Hybrid,
+    /// Version 1 alone.
+    V1,
 }
 
 /// What the machine's making and running need here: name of a program and the package that has it.
@@ -86,7 +100,7 @@ pub(crate) fn run(task: Task) -> Result<()> {
     let image = image::ready(&cache)?;
     let payload = payload::pack(&cache, &binaries, &programs, &script, how.with.as_deref())?;
     let begun = Instant::now();
-    let ended = machine::boot(&image, &payload, Duration::from_secs(how.deadline));
+    let ended = machine::boot(&image, &payload, how.cgroups, Duration::from_secs(how.deadline));
     let _ = fs::remove_file(&payload);
     let code = ended?;
     println!("the machine ran for {:.1} s", begun.elapsed().as_secs_f64());

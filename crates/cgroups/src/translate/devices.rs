@@ -84,7 +84,7 @@ impl Policy {
                     .map_err(|_| format!("device number {number} is out of range")),
                 _ => Ok(None),
             };
-            let (major, minor, access) = (number(rule.major)?, number(rule.minor)?, access(&rule.access)?);
+            let (major, minor, access) = (number(rule.major)?, number(rule.minor)?, access(&rule.access));
             for kind in kinds {
                 policy.add(
                     rule.allow,
@@ -101,6 +101,9 @@ impl Policy {
     }
 
     fn add(&mut self, allow: bool, rule: Exception) {
+        if rule.access == 0 {
+            return;
+        }
         let same = |old: &Exception| (old.kind, old.major, old.minor) == (rule.kind, rule.major, rule.minor);
         let found = self.exceptions.iter().position(same);
         match (allow == self.allow, found) {
@@ -117,15 +120,17 @@ impl Policy {
     }
 }
 
-fn access(text: &str) -> Result<u32, String> {
+/// The letters that are none are passed over, as runc does; no letter at all means everything.
+fn access(text: &str) -> u32 {
+    let bit = |letter| match letter {
+        'r' => READ,
+        'w' => WRITE,
+        'm' => MKNOD,
+        _ => 0,
+    };
     match text {
-        "" => Ok(MKNOD | READ | WRITE),
-        text => text.chars().try_fold(0, |bits, letter| match letter {
-            'r' => Ok(bits | READ),
-            'w' => Ok(bits | WRITE),
-            'm' => Ok(bits | MKNOD),
-            other => Err(format!("invalid access {other:?} in a device cgroup rule")),
-        }),
+        "" => MKNOD | READ | WRITE,
+        text => text.chars().fold(0, |bits, letter| bits | bit(letter)),
     }
 }
 
@@ -274,6 +279,13 @@ mod tests {
         );
         assert!(allowed(list, CHARACTER, READ, 1, 3), "a rule taken back");
         assert_eq!(program(&rules(r#"[{"allow":true}]"#)), Ok(None));
-        assert!(program(&rules(r#"[{"allow":true,"type":"c","access":"x"}]"#)).is_err());
+        assert!(allowed(
+            r#"[{"allow":true,"type":"c","access":"ar"}]"#,
+            CHARACTER,
+            READ,
+            1,
+            3
+        ));
+        assert!(program(&rules(r#"[{"allow":true,"type":"x"}]"#)).is_err());
     }
 }

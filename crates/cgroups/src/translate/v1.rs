@@ -157,10 +157,16 @@ pub(crate) fn devices(rules: &[LinuxDeviceCgroup]) -> Vec<Write> {
             _ => "*".to_owned(),
         };
         let kind = if rule.typ.is_empty() { "a" } else { &rule.typ };
-        let access = if rule.access.is_empty() {
-            "rwm"
-        } else {
-            &rule.access
+        // The kernel takes no other letters, runc passes over them.
+        let letters: String = rule
+            .access
+            .chars()
+            .filter(|letter| "rwm".contains(*letter))
+            .collect();
+        let access = match (rule.access.is_empty(), letters.is_empty()) {
+            (true, _) => "rwm",
+            (false, false) => &letters,
+            (false, true) => continue,
         };
         let (major, minor) = (number(rule.major), number(rule.minor));
         if kind == "a" {
