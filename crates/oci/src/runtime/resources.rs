@@ -11,6 +11,7 @@ optional! {
     pub struct LinuxResources {
         pub devices: Vec<LinuxDeviceCgroup>,
         pub memory: Option<LinuxMemory>,
+        #[serde(alias = "CPU")]
         pub cpu: Option<LinuxCpu>,
         pub pids: Option<LinuxPids>,
         #[serde(rename = "blockIO")]
@@ -45,7 +46,9 @@ optional! {
         pub period: Option<u64>,
         pub realtime_runtime: Option<i64>,
         pub realtime_period: Option<u64>,
+        #[serde(alias = "Cpus")]
         pub cpus: String,
+        #[serde(alias = "Mems")]
         pub mems: String,
         pub idle: Option<i64>,
     }
