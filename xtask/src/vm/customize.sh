@@ -18,10 +18,6 @@ units=$root/etc/systemd/system
 cp "$here/payload.service" "$units/"
 mkdir -p "$units/multi-user.target.wants"
 ln -s ../payload.service "$units/multi-user.target.wants/payload.service"
-# Tests use device nodes in their folders.
-sed "s/nosuid,nodev,//" "$root/usr/share/systemd/tmp.mount" > "$units/tmp.mount"
-mkdir -p "$units/local-fs.target.wants"
-ln -s ../tmp.mount "$units/local-fs.target.wants/tmp.mount"
 for unit in e2scrub_reap.service e2scrub_all.timer fstrim.timer apt-daily.timer apt-daily-upgrade.timer \
     dpkg-db-backup.timer modprobe@.service systemd-update-utmp.service systemd-journal-flush.service \
     sys-kernel-debug.mount sys-kernel-tracing.mount dev-mqueue.mount systemd-random-seed.service \
