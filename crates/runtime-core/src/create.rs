@@ -286,15 +286,22 @@ impl Attempt<'_> {
         let linux = config.linux();
         let mut resources = linux.resources.clone().unwrap_or_default();
         resources.devices.extend(plan::always_allowed());
-        self.cgroup.create_for(self.pid, &resources)?;
-        self.cgroup.set_devices(&resources)?;
-        self.cgroup.set_first(&resources)?;
+        let failed = |what: &'static str| {
+            move |error: gantry_cgroups::Error| {
+                Error::Init(format!("{what}: {}", crate::error::chain(&error)))
+            }
+        };
+        let apply = failed("unable to apply cgroup configuration");
+        let set = failed("error setting cgroup config for procHooks process");
+        self.cgroup.create_for(self.pid, &resources).map_err(apply)?;
+        self.cgroup.set_devices(&resources).map_err(set)?;
+        self.cgroup.set_first(&resources).map_err(set)?;
         if let Some(owner) = plan::cgroup_owner(&config.spec) {
-            self.cgroup.delegate(owner)?;
+            self.cgroup.delegate(owner).map_err(apply)?;
         }
         if namespaces.has_user && self.cgroup.entered_by_itself() {
             // Otherwise it enters by itself, which is much cheaper.
-            self.cgroup.add(self.pid)?;
+            self.cgroup.add(self.pid).map_err(apply)?;
         }
         if namespaces.new_user() && !namespaces.staged() {
             idmap::map(self.pid, &linux.uid_mappings, &linux.gid_mappings)?;

@@ -389,7 +389,17 @@ fn cgroup(setup: &Setup<'_>, root: BorrowedFd<'_>, destination: &Path, options: 
         if mount::mount(Path::new("cgroup"), &target, "cgroup2", flags, "").is_err() {
             // Not allowed in a user namespace that has no cgroup namespace: the host's view, of this container only.
             let folder = setup.cgroup.folder("").unwrap_or(Path::new("/sys/fs/cgroup"));
-            attach(folder, place.as_fd(), options)?;
+            match folder.is_dir() {
+                true => attach(folder, place.as_fd(), options)?,
+                // Without a cgroup of its own there is nothing to show, and those of the host are not to be seen.
+                false => mount::mount(
+                    Path::new("tmpfs"),
+                    &target,
+                    "tmpfs",
+                    MS_RDONLY,
+                    "nr_blocks=1,nr_inodes=1",
+                )?,
+            }
         }
         return finish(root, destination, options);
     }

@@ -82,9 +82,11 @@ fn example(rootless: bool) -> Value {
         ]);
         config["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": uid, "size": 1 }]);
         config["linux"]["gidMappings"] = json!([{ "containerID": 0, "hostID": gid, "size": 1 }]);
+        if let (true, Some(namespaces)) = (without_cgroup, config["linux"]["namespaces"].as_array_mut()) {
+            namespaces.retain(|namespace| namespace["type"] != "cgroup");
+        }
         config["linux"]["resources"] = json!({});
         if let Some(mounts) = config["mounts"].as_array_mut() {
-            mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
             for mount in mounts {
                 if mount["destination"] == "/sys" {
                     *mount = json!({ "destination": "/sys", "type": "none", "source": "/sys",
