@@ -407,6 +407,19 @@ fn an_ordinary_user_has_limits(runtime: &Runtime) {
     run(&mut { refused }).failure(
         "rootless needs no limits + no cgrouppath when no permission is granted for cgroups: mkdir ",
     );
+    // Without a limit it does without a cgroup, and sees none of the host's.
+    bundle.change(|config| {
+        config["linux"]
+            .as_object_mut()
+            .expect("an object")
+            .remove("resources");
+        config["process"]["args"] = json!(["sh", "-c", "ls /sys/fs/cgroup | grep slice; echo fine"]);
+    });
+    let mut without = as_user(
+        &runtime.program,
+        &["--root", &state, "run", "--bundle", &dir, &id],
+    );
+    assert_eq!(run(&mut without).success().stdout, "fine\n");
 }
 
 fn what_is_wrong_is_said(runtime: &Runtime) {
