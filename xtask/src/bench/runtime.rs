@@ -123,19 +123,24 @@ fn one(
     let sleeping = scratch.with_args(bundle, &["sleep", "1000"])?;
     let sleeping = sleeping.to_string_lossy();
     for runtime in runtimes {
-        measure::once(runtime.command(&["run", "--detach", "--bundle", &sleeping, "sleeps"]))?;
+        measure::once(runtime.command(&["run", "--detach", "--bundle", &sleeping, &sleeper(runtime)]))?;
     }
     report.times(
         &format!("runtime: exec of true ({title})"),
         measure::alternate(
-            &contenders(|runtime, _, _| vec![runtime.command(&["exec", "sleeps", "true"])]),
+            &contenders(|runtime, _, _| vec![runtime.command(&["exec", &sleeper(runtime), "true"])]),
             runs,
         )?,
     );
     for runtime in runtimes {
-        measure::once(runtime.command(&["delete", "--force", "sleeps"]))?;
+        measure::once(runtime.command(&["delete", "--force", &sleeper(runtime)]))?;
     }
     Ok(())
+}
+
+/// The container that a runtime's execs are in: all of them are there at once.
+fn sleeper(runtime: &Runtime) -> String {
+    format!("sleeps-{}", runtime.name)
 }
 
 /// How large a runtime is at most while it creates, in bytes. Asked of `time`, as what we start has our own size at first.
