@@ -22,6 +22,7 @@ mod init;
 mod netdev;
 mod seccomp;
 mod sources;
+mod sysctl;
 
 pub use error::{Error, Result};
 pub use gantry_oci::runtime::{self as oci, SPEC_VERSION};

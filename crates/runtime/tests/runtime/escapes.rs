@@ -212,6 +212,28 @@ fn parameters_are_written_to_proc_alone() {
     container.is_gone();
 }
 
+/// The name of a parameter of the container's own does not lead to one of the host's.
+#[test]
+fn no_parameter_leads_to_another_one() {
+    let pattern = || fs::read_to_string("/proc/sys/kernel/core_pattern").expect("the pattern");
+    let before = pattern();
+    let container = Container::new("true");
+    for name in [
+        "net/../kernel/core_pattern",
+        "net.//.kernel.core_pattern",
+        "fs.mqueue.//.//.kernel.core_pattern",
+        "fs/mqueue/../../kernel/core_pattern",
+    ] {
+        container
+            .bundle
+            // What is there already: should it be written, nothing is lost.
+            .change(|config| config["linux"]["sysctl"] = json!({ name: before.trim_end() }));
+        container.run().failure("is not in a separate kernel namespace");
+        container.is_gone();
+    }
+    assert_eq!(pattern(), before);
+}
+
 /// A hook that says more than a pipe holds ends nevertheless, and what it said explains its failure.
 #[test]
 fn hooks_may_be_talkative() {
