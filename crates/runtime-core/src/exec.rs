@@ -52,6 +52,7 @@ pub struct Executed {
 
 /// Runs `process` in the container. Returns once its program is executed.
 pub fn exec(container: &Container, process: &Process, options: &Options) -> Result<Executed> {
+    let process = &confined(process, container);
     check_process(process)?;
     match container.status()? {
         Status::Stopped => return Err(Error::State("cannot exec in a stopped container".to_owned())),
@@ -342,6 +343,35 @@ impl Child<'_> {
         program.confine(channel)?;
         Err(program.exec())
     }
+}
+
+/// What is not said of the process is as it is for the container's own: whoever writes the least must not get the most. Only
+/// no_new_privs cannot be left open, and is what is said.
+fn confined(process: &Process, container: &Container) -> Process {
+    let mut process = process.clone();
+    let Some(own) = &container.spec().process else {
+        return process;
+    };
+    fn fill<T: Clone>(field: &mut Option<T>, own: &Option<T>) {
+        if field.is_none() {
+            field.clone_from(own);
+        }
+    }
+    fill(&mut process.capabilities, &own.capabilities);
+    fill(&mut process.oom_score_adj, &own.oom_score_adj);
+    fill(&mut process.scheduler, &own.scheduler);
+    fill(&mut process.io_priority, &own.io_priority);
+    fill(&mut process.exec_cpu_affinity, &own.exec_cpu_affinity);
+    if process.apparmor_profile.is_empty() {
+        process.apparmor_profile.clone_from(&own.apparmor_profile);
+    }
+    if process.selinux_label.is_empty() {
+        process.selinux_label.clone_from(&own.selinux_label);
+    }
+    if process.rlimits.is_empty() {
+        process.rlimits.clone_from(&own.rlimits);
+    }
+    process
 }
 
 /// The process that `exec` adds when it is given a command: that of the container with other arguments.
