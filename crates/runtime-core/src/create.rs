@@ -16,8 +16,8 @@ use crate::init::{self, Receiver, Setup};
 use crate::log::Log;
 use crate::plan::{self, Namespaces};
 use crate::protocol::{Channel, Message};
-use crate::state::{Claim, FIFO, New, write_atomically};
-use crate::{birth, hooks, idmap, netdev, seccomp, sources};
+use crate::state::{Claim, FIFO, New};
+use crate::{birth, hooks, idmap, netdev, pidfile, seccomp, sources};
 
 /// How a container is to be made, beside its bundle.
 #[derive(Debug, Default)]
@@ -129,6 +129,7 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
     let mut attempt = Attempt {
         pid,
         cgroup: &cgroup,
+        reaped: false,
         done: false,
     };
     attempt.raise(id, config, &hooks, &namespaces, &ours)?;
@@ -144,7 +145,7 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
         gantry_sys::socket::send(connect(path)?.as_fd(), b"pidfd", Some(pidfd.as_fd()))?;
     }
     if let Some(path) = &options.pid_file {
-        write_atomically(path, pid.to_string().as_bytes())?;
+        pidfile::write(path, pid)?;
     }
     let console = match console_pair {
         Some((end, _)) => gantry_sys::socket::receive(end.as_fd(), 256)?.1,
@@ -194,6 +195,8 @@ fn make_fifo(path: &Path) -> Result<OwnedFd> {
 struct Attempt<'a> {
     pid: Pid,
     cgroup: &'a Manager,
+    /// Its number may be another's by now.
+    reaped: bool,
     done: bool,
 }
 
@@ -261,6 +264,7 @@ impl Attempt<'_> {
                     let how = process::wait(self.pid)
                         .map(|ended| ended.status)
                         .unwrap_or_default();
+                    self.reaped = true;
                     return Err(Error::Init(match self.cgroup.stats().memory.oom_kills {
                         0 => format!("the container's process ended with {how} while it was set up"),
                         _ => "container init was OOM-killed (memory limit too low?)".to_owned(),
@@ -318,8 +322,10 @@ fn during_init(why: &str) -> Error {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if !self.done {
-            let _ = process::kill(self.pid, 9);
-            let _ = process::wait(self.pid);
+            if !self.reaped {
+                let _ = process::kill(self.pid, 9);
+                let _ = process::wait(self.pid);
+            }
             let _ = self.cgroup.destroy();
         }
     }

@@ -13,10 +13,11 @@ use crate::check::check_process;
 use crate::error::{Error, Result};
 use crate::init;
 use crate::log::Log;
+use crate::pidfile;
 use crate::plan::{self, Namespaces};
 use crate::protocol::{Channel, Message};
 use crate::seccomp::{self, Filter};
-use crate::state::{Container, Status, write_atomically};
+use crate::state::{Container, Status};
 
 /// How a process is to be added.
 #[derive(Debug, Default)]
@@ -148,7 +149,7 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         gantry_sys::socket::send(socket.as_fd(), b"pidfd", Some(pidfd.as_fd()))?;
     }
     if let Some(path) = &options.pid_file {
-        write_atomically(path, pid.to_string().as_bytes())?;
+        pidfile::write(path, pid)?;
     }
     let console = match pair {
         Some((end, _)) => gantry_sys::socket::receive(end.as_fd(), 256)?.1,
