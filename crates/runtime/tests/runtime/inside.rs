@@ -308,3 +308,24 @@ fn descriptors_are_passed_on_by_whom_they_are_passed_to() {
     }
     container.is_gone();
 }
+
+/// Who waits for the container adopts its orphans where it has no namespace of processes, and does not keep them as zombies.
+#[test]
+fn orphans_are_reaped() {
+    let script = "( usleep 50000 & ); usleep 400000
+        for status in /proc/[0-9]*/status; do
+            grep -q \"^PPid:[[:space:]]*$PPID$\" $status 2>/dev/null && grep ^State $status
+        done; echo over; exit 3";
+    let container = Container::new(script);
+    container.bundle.change(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|one| one["type"] != "pid");
+    });
+    let said = container.run().code(3);
+    assert!(
+        said.stdout.ends_with("over\n") && said.stdout.contains("State:"),
+        "{said:?}"
+    );
+    assert!(!said.stdout.contains('Z'), "{said:?}");
+    container.is_gone();
+}
