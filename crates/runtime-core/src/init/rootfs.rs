@@ -256,7 +256,11 @@ fn mount_one(
         return bind::put(root, one, &destination, &options, copy.as_fd());
     }
     match one.typ.as_str() {
-        "cgroup" | "cgroup2" => return cgroup(setup, root, &destination, &options),
+        "cgroup" | "cgroup2" => {
+            let place = path::make_dirs_in_root(root, &destination, 0o755)?;
+            bind::refuse_led_into_proc(root, place.as_fd(), one, bind)?;
+            return cgroup(setup, root, &place, &destination, &options);
+        }
         "proc" | "sysfs" => {
             drop(path::make_dirs_in_root(root, &destination, 0o755)?);
             // A link would put the kernel's files somewhere that is not known to be masked.
@@ -381,8 +385,13 @@ pub(super) fn set_tree(mounted: BorrowedFd<'_>, options: &Options) -> Result<()>
 }
 
 /// The cgroup file systems, as the container is to see them.
-fn cgroup(setup: &Setup<'_>, root: BorrowedFd<'_>, destination: &Path, options: &Options) -> Result<()> {
-    let place = path::make_dirs_in_root(root, destination, 0o755)?;
+fn cgroup(
+    setup: &Setup<'_>,
+    root: BorrowedFd<'_>,
+    place: &OwnedFd,
+    destination: &Path,
+    options: &Options,
+) -> Result<()> {
     if setup.cgroup.version() == Version::V2 {
         let flags = options.flags;
         let target = path::of_fd(place.as_fd());
