@@ -236,6 +236,23 @@ fn an_ordinary_user_runs_and_adds_processes(runtime: &Runtime) {
             .current_dir(bundle.dir());
         command
     };
+    if runtime.is_ours() {
+        // CVE-2019-5736: whoever is root in the container could write to a program of his own, so that it is not that file.
+        chown(&program, Some(12345), Some(12345)).expect("give it away");
+        let pid_file = state.join("pid");
+        let mut command = call(&["create", "--pid-file", &pid_file.to_string_lossy(), &id]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        assert!(command.status().expect("the runtime").success());
+        let pid = fs::read_to_string(&pid_file).expect("the pid file");
+        fs::remove_file(pid_file).expect("the pid file");
+        let exe = fs::read_link(format!("/proc/{pid}/exe")).expect("its program");
+        assert!(exe.starts_with("/memfd:program (deleted)"), "{}", exe.display());
+        run(&mut call(&["delete", "--force", &id])).success();
+        chown(&program, Some(0), Some(0)).expect("take it back");
+    }
     let output = fs::File::create(runtime.place.join("output")).expect("a file");
     let mut command = call(&["run", "--detach", &id]);
     command
