@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use gantry_oci::runtime::{Linux, Spec};
+use gantry_oci::runtime::{ContainerState, Linux, Spec, State};
+use gantry_sys::process::Pid;
 
 use crate::check::check;
 use crate::error::{Error, Result};
@@ -22,6 +23,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// What a container of it is, for those who have no record of it yet.
+    pub(crate) fn state(&self, id: &str, status: ContainerState, pid: Pid) -> State {
+        State {
+            oci_version: self.spec.oci_version.clone(),
+            id: id.to_owned(),
+            status,
+            pid,
+            bundle: self.bundle.display().to_string(),
+            annotations: self.spec.annotations.clone(),
+        }
+    }
+
     /// Reads and checks the configuration of the bundle in `folder`.
     pub fn load(folder: &Path) -> Result<Self> {
         let bundle = fs::canonicalize(folder).map_err(Error::file("failed to find the bundle", folder))?;

@@ -1,13 +1,12 @@
 //! Making a container: the parent's side. See `protocol` for what is said between the two.
 
 use std::ffi::CString;
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use gantry_cgroups::{Manager, Named};
-use gantry_oci::runtime::{ContainerState, Hooks, State};
+use gantry_oci::runtime::{ContainerState, Hooks};
 use gantry_sys::process::{self, Forked, Pid};
 
 use crate::config::Config;
@@ -17,7 +16,7 @@ use crate::log::Log;
 use crate::plan::{self, Namespaces};
 use crate::protocol::{Channel, Message};
 use crate::state::{Claim, FIFO, New};
-use crate::{birth, hooks, idmap, netdev, pidfile, seccomp, sources};
+use crate::{birth, hooks, idmap, netdev, oom, pidfile, seccomp, sources};
 
 /// How a container is to be made, beside its bundle.
 #[derive(Debug, Default)]
@@ -223,14 +222,7 @@ impl Attempt<'_> {
                 _ => error,
             });
         }
-        let state = |status| State {
-            oci_version: config.spec.oci_version.clone(),
-            id: id.to_owned(),
-            status,
-            pid: self.pid,
-            bundle: config.bundle.display().to_string(),
-            annotations: config.spec.annotations.clone(),
-        };
+        let state = config.state(id, ContainerState::Creating, self.pid);
         let mut sources = sources::Opener::new(config, &linux);
         loop {
             match channel.receive()? {
@@ -243,15 +235,13 @@ impl Attempt<'_> {
                         folder: Some(&config.bundle),
                         env: None,
                     };
-                    let state = state(ContainerState::Creating);
                     hooks::run("prestart", &hooks.prestart, &state, &place)?;
                     hooks::run("createRuntime", &hooks.create_runtime, &state, &place)?;
                     channel.send(&Message::HooksDone, None)?;
                 }
                 Some((Message::SeccompListener(number), _)) => {
                     let seccomp = linux.seccomp.as_ref();
-                    let state = state(ContainerState::Creating);
-                    seccomp::hand_over(seccomp, channel, self.pid, number, state)?;
+                    seccomp::hand_over(seccomp, channel, self.pid, number, state.clone())?;
                 }
                 Some((Message::Ready, _)) => break,
                 Some((Message::Failed(why), _)) => return Err(during_init(&why)),
@@ -272,18 +262,7 @@ impl Attempt<'_> {
                 }
             }
         }
-        if let Some(score) = process.and_then(|process| process.oom_score_adj) {
-            // Written by us: the process may not be allowed to lower its own.
-            let path = format!("/proc/{}/oom_score_adj", self.pid);
-            let written = fs::write(&path, score.to_string());
-            // An ordinary user may not make a kill less likely.
-            if let Err(error) = written.map_err(Error::file("failed to write", path))
-                && process::euid() == 0
-            {
-                return Err(error);
-            }
-        }
-        Ok(())
+        process.map_or(Ok(()), |process| oom::set(self.pid, process))
     }
 
     fn prepare(&self, namespaces: &Namespaces, config: &Config) -> Result<()> {

@@ -13,6 +13,7 @@ use crate::check::check_process;
 use crate::error::{Error, Result};
 use crate::init;
 use crate::log::Log;
+use crate::oom;
 use crate::pidfile;
 use crate::plan::{self, Namespaces};
 use crate::protocol::{Channel, Message};
@@ -229,15 +230,7 @@ fn raise(
     linux: &gantry_oci::runtime::Linux,
     container: &Container,
 ) -> Result<()> {
-    if let Some(score) = process.oom_score_adj {
-        let path = format!("/proc/{pid}/oom_score_adj");
-        let written = std::fs::write(&path, score.to_string());
-        if let Err(error) = written.map_err(Error::file("failed to write", path))
-            && process::euid() == 0
-        {
-            return Err(error);
-        }
-    }
+    oom::set(pid, process)?;
     channel.send(&Message::Go, None)?;
     loop {
         match channel.receive()? {

@@ -20,6 +20,7 @@ mod hooks;
 mod idmap;
 mod init;
 mod netdev;
+mod oom;
 mod pidfile;
 mod seccomp;
 mod sources;
