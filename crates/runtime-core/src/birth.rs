@@ -37,6 +37,8 @@ pub(crate) fn make(namespaces: &Namespaces, linux: &Linux) -> Result<Forked> {
 pub(crate) fn make_within(init: BorrowedFd<'_>, flags: i32) -> Result<Forked> {
     by_stage(&Linux::default(), |_| {
         prctl::set_parent_death_signal(9)?;
+        // Root of that namespace, who may be in the container, must not look into us.
+        prctl::set_dumpable(false)?;
         ns::join(init, flags)?;
         Ok(process::fork(process::CLONE_PARENT)?)
     })
@@ -109,8 +111,9 @@ fn run(made: Result<Forked>, channel: &Channel) -> Forked {
 
 fn enter(namespaces: &Namespaces, channel: &Channel) -> Result<Forked> {
     prctl::set_parent_death_signal(9)?;
-    if process::euid() == 0 {
-        // Whoever is in a namespace that we join must not look into us. Our own user could not map us then.
+    if process::euid() == 0 || !namespaces.new_user() {
+        // Whoever is in a namespace that we join must not look into us. An ordinary user could not map us then, and whoever
+        // makes a namespace of users joins none.
         prctl::set_dumpable(false)?;
     }
     join(&namespaces.join_before)?;

@@ -13,6 +13,7 @@ use gantry_sys::mount::Options;
 use crate::error::{Error, Result};
 use crate::init;
 use crate::sources::{is_bind, is_mapped};
+use crate::sysctl;
 
 fn invalid<T>(text: impl Into<String>) -> Result<T> {
     Err(Error::Config(text.into()))
@@ -278,21 +279,6 @@ fn check_scheduler(scheduler: &Scheduler) -> Result<()> {
     Ok(())
 }
 
-/// A parameter's name with dots between its parts: written with slashes, dots belong to the parts.
-pub(crate) fn dotted(name: &str) -> String {
-    match name.find(['.', '/']) {
-        Some(at) if name.as_bytes()[at] == b'/' => name
-            .chars()
-            .map(|c| match c {
-                '.' => '/',
-                '/' => '.',
-                other => other,
-            })
-            .collect(),
-        _ => name.to_owned(),
-    }
-}
-
 /// Only what belongs to a namespace of the container may be set.
 fn check_sysctl(key: &str, linux: &Linux) -> Result<()> {
     const IPC: &[&str] = &[
@@ -305,7 +291,10 @@ fn check_sysctl(key: &str, linux: &Linux) -> Result<()> {
         "kernel.shmmni",
         "kernel.shm_rmid_forced",
     ];
-    let name = dotted(key);
+    let name = sysctl::dotted(key);
+    if sysctl::file(key).is_none() {
+        return invalid(format!("sysctl {name:?} is not in a separate kernel namespace"));
+    }
     if IPC.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
         return match has(linux, Kind::Ipc) {
             true => Ok(()),
@@ -390,6 +379,14 @@ mod tests {
                 r#""namespaces":[{"type":"network","path":"/proc/self/ns/net"}],"sysctl":{"net.x":"1"}"#,
                 "host network",
             ),
+            (
+                r#""namespaces":[{"type":"network"}],"sysctl":{"net/../kernel/core_pattern":"1"}"#,
+                "separate kernel namespace",
+            ),
+            (
+                r#""namespaces":[{"type":"ipc"}],"sysctl":{"fs.mqueue.//.//.kernel.core_pattern":"1"}"#,
+                "separate kernel namespace",
+            ),
             (r#""sysctl":{"user.max_mnt_namespaces":"1"}"#, "ucounts"),
             (r#""maskedPaths":["/proc/kcore"]"#, "MNT"),
             (r#""timeOffsets":{"monotonic":{"secs":1}}"#, "time namespace"),
@@ -444,18 +441,5 @@ mod tests {
             let said = check_process(&process).unwrap_err().to_string();
             assert!(said.contains(why), "{json}: {said}");
         }
-    }
-
-    #[test]
-    fn names_of_parameters_are_written_in_two_ways() {
-        assert_eq!(
-            dotted("net/ipv4/conf/eno2.100/rp_filter"),
-            "net.ipv4.conf.eno2/100.rp_filter"
-        );
-        assert_eq!(
-            dotted("net.ipv4.conf.eno2/100.rp_filter"),
-            "net.ipv4.conf.eno2/100.rp_filter"
-        );
-        assert_eq!(dotted("kernel"), "kernel");
     }
 }

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use gantry_oci::runtime::{Linux, Spec};
+use gantry_oci::runtime::{ContainerState, Linux, Spec, State};
+use gantry_sys::process::Pid;
 
 use crate::check::check;
 use crate::error::{Error, Result};
@@ -22,6 +23,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// What a container of it is, for those who have no record of it yet.
+    pub(crate) fn state(&self, id: &str, status: ContainerState, pid: Pid) -> State {
+        State {
+            oci_version: self.spec.oci_version.clone(),
+            id: id.to_owned(),
+            status,
+            pid,
+            bundle: self.bundle.display().to_string(),
+            annotations: self.spec.annotations.clone(),
+        }
+    }
+
     /// Reads and checks the configuration of the bundle in `folder`.
     pub fn load(folder: &Path) -> Result<Self> {
         let bundle = fs::canonicalize(folder).map_err(Error::file("failed to find the bundle", folder))?;
@@ -143,6 +156,22 @@ mod tests {
         }
     }
 
+    /// Whether a parameter's name has parts that are none of files: the first separator is that of the parts, and the
+    /// other one stands for it in their names.
+    fn leads_elsewhere(key: &str) -> bool {
+        let (separator, other) = match key.find(['.', '/']).map(|at| &key[at..=at]) {
+            Some("/") => ('/', '.'),
+            _ => ('.', '/'),
+        };
+        // With slashes what is written is what is meant.
+        let meant = |part: &str| match separator {
+            '/' => part.to_owned(),
+            _ => part.replace(other, "."),
+        };
+        key.split(separator)
+            .any(|part| matches!(meant(part).as_str(), "" | "." | ".."))
+    }
+
     proptest::proptest! {
         /// Whatever is taken for an id stays one folder below the root.
         #[test]
@@ -159,7 +188,7 @@ mod tests {
         fn any_configuration_is_judged(
             version in "[0-9.]{0,5}",
             kinds in proptest::collection::vec(0_usize..8, 0..9),
-            key in "[a-z./]{0,20}",
+            key in "[a-z./]{0,20}|(net|user|fs[./]mqueue)([./]{1,3}(kernel|core_pattern)?){1,4}",
             cwd in "[/.a-z]{0,6}",
         ) {
             let namespaces: Vec<_> = kinds
@@ -176,8 +205,26 @@ mod tests {
             let twice = kinds.iter().collect::<BTreeSet<_>>().len() != kinds.len();
             assert!(!(twice && judged.is_ok()), "duplicated namespaces were accepted");
             assert!(cwd.starts_with('/') || judged.is_err(), "a relative working directory was accepted");
-            let dots = key.replace('/', ".");
-            assert!(!dots.split('.').any(str::is_empty) || judged.is_err(), "{key} was accepted");
+            assert!(!leads_elsewhere(&key) || judged.is_err(), "{key} was accepted");
+        }
+
+        /// As above, of a configuration with which nothing else is wrong.
+        #[test]
+        fn a_parameter_never_leads_elsewhere(
+            key in "[a-z./]{0,20}|(net|fs[./]mqueue|kernel)([./]{1,4}(ipv4|kernel|core_pattern)?){1,4}",
+        ) {
+            let spec = serde_json::json!({
+                "ociVersion": "1.2.0",
+                "root": { "path": "r" },
+                "process": { "args": ["a"], "cwd": "/" },
+                "linux": {
+                    "namespaces": [{ "type": "mount" }, { "type": "network" }, { "type": "ipc" }],
+                    "sysctl": { key.as_str(): "1" },
+                },
+            });
+            let judged = check(&serde_json::from_value(spec).unwrap());
+            assert!(!leads_elsewhere(&key) || judged.is_err(), "{key} was accepted");
+            assert!(!key.starts_with("net.ipv4") || leads_elsewhere(&key) || judged.is_ok(), "{key} was refused");
         }
     }
 }

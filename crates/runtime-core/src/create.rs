@@ -1,13 +1,12 @@
 //! Making a container: the parent's side. See `protocol` for what is said between the two.
 
 use std::ffi::CString;
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use gantry_cgroups::{Manager, Named};
-use gantry_oci::runtime::{ContainerState, Hooks, State};
+use gantry_oci::runtime::{ContainerState, Hooks};
 use gantry_sys::process::{self, Forked, Pid};
 
 use crate::config::Config;
@@ -16,8 +15,8 @@ use crate::init::{self, Receiver, Setup};
 use crate::log::Log;
 use crate::plan::{self, Namespaces};
 use crate::protocol::{Channel, Message};
-use crate::state::{Claim, FIFO, New, write_atomically};
-use crate::{birth, hooks, idmap, netdev, seccomp, sources};
+use crate::state::{Claim, FIFO, New};
+use crate::{birth, hooks, idmap, netdev, oom, pidfile, seccomp, sources};
 
 /// How a container is to be made, beside its bundle.
 #[derive(Debug, Default)]
@@ -129,6 +128,7 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
     let mut attempt = Attempt {
         pid,
         cgroup: &cgroup,
+        reaped: false,
         done: false,
     };
     attempt.raise(id, config, &hooks, &namespaces, &ours)?;
@@ -144,7 +144,7 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
         gantry_sys::socket::send(connect(path)?.as_fd(), b"pidfd", Some(pidfd.as_fd()))?;
     }
     if let Some(path) = &options.pid_file {
-        write_atomically(path, pid.to_string().as_bytes())?;
+        pidfile::write(path, pid)?;
     }
     let console = match console_pair {
         Some((end, _)) => gantry_sys::socket::receive(end.as_fd(), 256)?.1,
@@ -194,6 +194,8 @@ fn make_fifo(path: &Path) -> Result<OwnedFd> {
 struct Attempt<'a> {
     pid: Pid,
     cgroup: &'a Manager,
+    /// Its number may be another's by now.
+    reaped: bool,
     done: bool,
 }
 
@@ -220,14 +222,7 @@ impl Attempt<'_> {
                 _ => error,
             });
         }
-        let state = |status| State {
-            oci_version: config.spec.oci_version.clone(),
-            id: id.to_owned(),
-            status,
-            pid: self.pid,
-            bundle: config.bundle.display().to_string(),
-            annotations: config.spec.annotations.clone(),
-        };
+        let state = config.state(id, ContainerState::Creating, self.pid);
         let mut sources = sources::Opener::new(config, &linux);
         loop {
             match channel.receive()? {
@@ -240,15 +235,13 @@ impl Attempt<'_> {
                         folder: Some(&config.bundle),
                         env: None,
                     };
-                    let state = state(ContainerState::Creating);
                     hooks::run("prestart", &hooks.prestart, &state, &place)?;
                     hooks::run("createRuntime", &hooks.create_runtime, &state, &place)?;
                     channel.send(&Message::HooksDone, None)?;
                 }
                 Some((Message::SeccompListener(number), _)) => {
                     let seccomp = linux.seccomp.as_ref();
-                    let state = state(ContainerState::Creating);
-                    seccomp::hand_over(seccomp, channel, self.pid, number, state)?;
+                    seccomp::hand_over(seccomp, channel, self.pid, number, state.clone())?;
                 }
                 Some((Message::Ready, _)) => break,
                 Some((Message::Failed(why), _)) => return Err(during_init(&why)),
@@ -261,6 +254,7 @@ impl Attempt<'_> {
                     let how = process::wait(self.pid)
                         .map(|ended| ended.status)
                         .unwrap_or_default();
+                    self.reaped = true;
                     return Err(Error::Init(match self.cgroup.stats().memory.oom_kills {
                         0 => format!("the container's process ended with {how} while it was set up"),
                         _ => "container init was OOM-killed (memory limit too low?)".to_owned(),
@@ -268,18 +262,7 @@ impl Attempt<'_> {
                 }
             }
         }
-        if let Some(score) = process.and_then(|process| process.oom_score_adj) {
-            // Written by us: the process may not be allowed to lower its own.
-            let path = format!("/proc/{}/oom_score_adj", self.pid);
-            let written = fs::write(&path, score.to_string());
-            // An ordinary user may not make a kill less likely.
-            if let Err(error) = written.map_err(Error::file("failed to write", path))
-                && process::euid() == 0
-            {
-                return Err(error);
-            }
-        }
-        Ok(())
+        process.map_or(Ok(()), |process| oom::set(self.pid, process))
     }
 
     fn prepare(&self, namespaces: &Namespaces, config: &Config) -> Result<()> {
@@ -318,8 +301,10 @@ fn during_init(why: &str) -> Error {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if !self.done {
-            let _ = process::kill(self.pid, 9);
-            let _ = process::wait(self.pid);
+            if !self.reaped {
+                let _ = process::kill(self.pid, 9);
+                let _ = process::wait(self.pid);
+            }
             let _ = self.cgroup.destroy();
         }
     }

@@ -13,10 +13,12 @@ use crate::check::check_process;
 use crate::error::{Error, Result};
 use crate::init;
 use crate::log::Log;
+use crate::oom;
+use crate::pidfile;
 use crate::plan::{self, Namespaces};
 use crate::protocol::{Channel, Message};
 use crate::seccomp::{self, Filter};
-use crate::state::{Container, Status, write_atomically};
+use crate::state::{Container, Status};
 
 /// How a process is to be added.
 #[derive(Debug, Default)]
@@ -52,6 +54,7 @@ pub struct Executed {
 
 /// Runs `process` in the container. Returns once its program is executed.
 pub fn exec(container: &Container, process: &Process, options: &Options) -> Result<Executed> {
+    let process = &confined(process, container);
     check_process(process)?;
     match container.status()? {
         Status::Stopped => return Err(Error::State("cannot exec in a stopped container".to_owned())),
@@ -147,7 +150,7 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         gantry_sys::socket::send(socket.as_fd(), b"pidfd", Some(pidfd.as_fd()))?;
     }
     if let Some(path) = &options.pid_file {
-        write_atomically(path, pid.to_string().as_bytes())?;
+        pidfile::write(path, pid)?;
     }
     let console = match pair {
         Some((end, _)) => gantry_sys::socket::receive(end.as_fd(), 256)?.1,
@@ -227,15 +230,7 @@ fn raise(
     linux: &gantry_oci::runtime::Linux,
     container: &Container,
 ) -> Result<()> {
-    if let Some(score) = process.oom_score_adj {
-        let path = format!("/proc/{pid}/oom_score_adj");
-        let written = std::fs::write(&path, score.to_string());
-        if let Err(error) = written.map_err(Error::file("failed to write", path))
-            && process::euid() == 0
-        {
-            return Err(error);
-        }
-    }
+    oom::set(pid, process)?;
     channel.send(&Message::Go, None)?;
     loop {
         match channel.receive()? {
@@ -342,6 +337,35 @@ impl Child<'_> {
         program.confine(channel)?;
         Err(program.exec())
     }
+}
+
+/// What is not said of the process is as it is for the container's own: whoever writes the least must not get the most. Only
+/// no_new_privs cannot be left open, and is what is said.
+fn confined(process: &Process, container: &Container) -> Process {
+    let mut process = process.clone();
+    let Some(own) = &container.spec().process else {
+        return process;
+    };
+    fn fill<T: Clone>(field: &mut Option<T>, own: &Option<T>) {
+        if field.is_none() {
+            field.clone_from(own);
+        }
+    }
+    fill(&mut process.capabilities, &own.capabilities);
+    fill(&mut process.oom_score_adj, &own.oom_score_adj);
+    fill(&mut process.scheduler, &own.scheduler);
+    fill(&mut process.io_priority, &own.io_priority);
+    fill(&mut process.exec_cpu_affinity, &own.exec_cpu_affinity);
+    if process.apparmor_profile.is_empty() {
+        process.apparmor_profile.clone_from(&own.apparmor_profile);
+    }
+    if process.selinux_label.is_empty() {
+        process.selinux_label.clone_from(&own.selinux_label);
+    }
+    if process.rlimits.is_empty() {
+        process.rlimits.clone_from(&own.rlimits);
+    }
+    process
 }
 
 /// The process that `exec` adds when it is given a command: that of the container with other arguments.

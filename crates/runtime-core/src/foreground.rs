@@ -15,16 +15,19 @@ const SIGNAL: u64 = 3;
 
 const SIGWINCH: i32 = 28;
 
+const SIGCHLD: i32 = 17;
+
 /// What is passed on; the rest concerns us alone.
 const FORWARDED: &[i32] = &[1, 2, 3, 10, 12, 14, 15, SIGWINCH];
 
 /// Takes hold of the signals before the process is made, so that none is missed.
 pub fn hold_signals() -> Result<OwnedFd> {
-    signal::block(FORWARDED)?;
-    Ok(signal::fd(FORWARDED)?)
+    let held: Vec<i32> = FORWARDED.iter().copied().chain([SIGCHLD]).collect();
+    signal::block(&held)?;
+    Ok(signal::fd(&held)?)
 }
 
-/// Waits for the end of a process of ours and returns its exit code.
+/// Waits for the end of a process of ours and returns its exit code. Orphans that we adopt meanwhile are reaped.
 pub fn attend(pid: Pid, pidfd: &OwnedFd, signals: &OwnedFd, console: Option<&OwnedFd>) -> Result<i32> {
     let epoll = Epoll::new()?;
     epoll.add(pidfd.as_fd(), event::READ, ENDED)?;
@@ -41,6 +44,7 @@ pub fn attend(pid: Pid, pidfd: &OwnedFd, signals: &OwnedFd, console: Option<&Own
         None => None,
     };
     let mut ended = false;
+    let mut status = None;
     let mut open = console.is_some();
     while !ended || open {
         let mut ready = Vec::new();
@@ -58,6 +62,11 @@ pub fn attend(pid: Pid, pidfd: &OwnedFd, signals: &OwnedFd, console: Option<&Own
                 (SIGNAL, _) => {
                     while let Some(number) = signal::read(signals) {
                         match (number, console) {
+                            (SIGCHLD, _) => {
+                                while let Some(one) = process::reap_any() {
+                                    status = status.or((one.pid == pid).then_some(one.status));
+                                }
+                            }
                             (SIGWINCH, Some(master)) => copy_size(stdin.as_fd(), master.as_fd()),
                             (number, _) => drop(process::pidfd_signal(pidfd.as_fd(), number)),
                         }
@@ -75,7 +84,10 @@ pub fn attend(pid: Pid, pidfd: &OwnedFd, signals: &OwnedFd, console: Option<&Own
         }
     }
     drop(raw);
-    Ok(process::wait(pid)?.status)
+    match status {
+        Some(status) => Ok(status),
+        None => Ok(process::wait(pid)?.status),
+    }
 }
 
 /// Carries what is there; false at the end.

@@ -42,22 +42,24 @@ fn one(hook: &Hook, state: &State, place: &Place<'_>) -> Result<(), String> {
     if let Some(folder) = place.folder {
         command.current_dir(folder);
     }
-    // Kept in memory rather than in pipes, which fill up when nobody reads them, and which a descendant may keep open.
+    // Kept in memory rather than in pipes, which fill up when nobody reads them (the state too, if it is long), and which a
+    // descendant may keep open.
     let memory = |name| gantry_sys::fd::memory(name).map(std::fs::File::from);
     let mut stdout = memory("stdout").map_err(|error| chain(&error))?;
     let mut stderr = memory("stderr").map_err(|error| chain(&error))?;
     let shared = |file: &std::fs::File| file.try_clone().map(Stdio::from).map_err(|error| chain(&error));
+    let mut stdin = memory("stdin").map_err(|error| chain(&error))?;
+    stdin
+        .write_all(&input)
+        .and_then(|()| stdin.rewind())
+        .map_err(|error| error.to_string())?;
     command
-        .stdin(Stdio::piped())
+        .stdin(stdin)
         .stdout(shared(&stdout)?)
         .stderr(shared(&stderr)?);
     let mut child = command
         .spawn()
         .map_err(|error| format!("failed to run {:?}: {}", hook.path, chain(&error)))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A hook that does not read its input has closed it, which is its affair.
-        let _ = stdin.write_all(&input);
-    }
     let deadline = hook
         .timeout
         .and_then(|s| u64::try_from(s).ok())

@@ -20,8 +20,11 @@ mod hooks;
 mod idmap;
 mod init;
 mod netdev;
+mod oom;
+mod pidfile;
 mod seccomp;
 mod sources;
+mod sysctl;
 
 pub use error::{Error, Result};
 pub use gantry_oci::runtime::{self as oci, SPEC_VERSION};

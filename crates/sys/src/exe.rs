@@ -7,32 +7,36 @@
 //! /proc/self/exe ────────── PR_SET_MM_MAP, once nothing of it is mapped any more ──► the file on that mount
 //! ```
 //!
-//! Where the kernel refuses that, the program is executed once more from the mount.
+//! Where the kernel refuses that, the program is executed once more from the mount; and who may not mount, but could write to
+//! the file, executes a sealed copy in memory.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::error::Result;
+use crate::error::{Error, Result, check};
 use crate::{mount, path, process};
 
 /// `MOUNT_ATTR_RDONLY`.
 const RDONLY: u64 = 0x1;
 
-/// Makes sure that `/proc/self/exe` is on a read-only mount. Without the right to mount (an ordinary user, who cannot write
-/// to the file either if root owns it) nothing is done. Where the mount cannot take the program's place in this process,
-/// it is executed again with the same arguments, and this call does not return.
+/// Makes sure that nobody writes to `/proc/self/exe`: it is on a read-only mount, or for who may not mount a sealed copy in
+/// memory, unless it is a file that he could not write to either. Where the mount cannot take the program's place in this
+/// process, or with the copy, the program is executed again with the same arguments, and this call does not return.
 ///
 /// # Errors
-/// What the kernel says of the mount or of the execution.
+/// What the kernel says of the mount, of the copy or of the execution.
 pub fn protect() -> Result<()> {
     if is_protected()? {
         return Ok(());
     }
     let exe = path::open(Path::new("/proc/self/exe"), libc::O_PATH)?;
     let Ok(copy) = mount::open_tree(exe.as_fd(), "", false) else {
-        return Ok(());
+        return match is_sealed() || !can_be_written(exe.as_fd())? {
+            true => Ok(()),
+            false => Err(execute(&sealed_copy()?)),
+        };
     };
     let read_only = mount::Attributes {
         set: RDONLY,
@@ -44,6 +48,11 @@ pub fn protect() -> Result<()> {
     if crate::procfs::threads() == 1 && move_onto(&file).is_some() && is_protected()? {
         return Ok(());
     }
+    Err(execute(&copy))
+}
+
+/// Executes an open program as this one was; returns only when that fails.
+fn execute(program: &OwnedFd) -> Error {
     let text = |text: &std::ffi::OsStr| CString::new(text.as_bytes()).ok();
     let args: Vec<CString> = std::env::args_os().filter_map(|arg| text(&arg)).collect();
     let env: Vec<CString> = std::env::vars_os()
@@ -53,7 +62,54 @@ pub fn protect() -> Result<()> {
             text(&pair)
         })
         .collect();
-    Err(process::exec_fd(copy.as_fd(), &args, &env))
+    process::exec_fd(program.as_fd(), &args, &env)
+}
+
+/// Whether this user could write to a file, if need be after a change of its mode.
+fn can_be_written(file: BorrowedFd<'_>) -> Result<bool> {
+    let writable = || {
+        let file = std::fs::OpenOptions::new().append(true).open(path::of_fd(file));
+        // While a program runs from it that is what is said of a file that could be written.
+        file.map_or_else(|error| error.raw_os_error() == Some(libc::ETXTBSY), |_| true)
+    };
+    Ok(path::fstat(file)?.st_uid == process::euid() || writable())
+}
+
+const SEALS: i32 = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+
+/// Whether the program is a copy already that nobody can change.
+fn is_sealed() -> bool {
+    let Ok(exe) = std::fs::File::open("/proc/self/exe") else {
+        return false;
+    };
+    // SAFETY: takes a descriptor, which is open until the call returns, and an integer.
+    let seals = unsafe { libc::fcntl(exe.as_raw_fd(), libc::F_GET_SEALS) };
+    // Another file has none, which is an error.
+    seals >= 0 && seals & SEALS == SEALS
+}
+
+/// The program in memory, where nobody can change it any more.
+fn sealed_copy() -> Result<OwnedFd> {
+    const MFD_EXEC: libc::c_uint = 0x10;
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    let make = |flags| {
+        // SAFETY: the text is a constant that ends with a zero.
+        let made = unsafe { libc::memfd_create(c"program".as_ptr(), flags) };
+        check(made, || "make a file in memory".to_owned())
+    };
+    let made = make(flags | MFD_EXEC).or_else(|error| match error.errno() {
+        // Linux before 6.3: every one can be executed.
+        libc::EINVAL => make(flags),
+        _ => Err(error),
+    })?;
+    // SAFETY: the descriptor is new and ours.
+    let mut copy = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(made as i32) });
+    let copied = std::fs::File::open("/proc/self/exe").and_then(|mut exe| std::io::copy(&mut exe, &mut copy));
+    copied.map_err(|source| Error::new("copy the program", source))?;
+    // SAFETY: takes a descriptor of ours and integers.
+    let sealed = unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_ADD_SEALS, SEALS) };
+    check(sealed, || "seal the program's copy".to_owned())?;
+    Ok(copy.into())
 }
 
 /// Whether `/proc/self/exe` is on a read-only mount.
@@ -233,6 +289,19 @@ fn is_as_in_file(part: &Mapping, file: &OwnedFd) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sealed_copy_of_the_program_cannot_be_changed() {
+        use std::io::Write;
+        assert!(!is_sealed());
+        let copy = std::fs::File::from(sealed_copy().unwrap());
+        let length = |path: &str| std::fs::metadata(path).unwrap().len();
+        assert_eq!(copy.metadata().unwrap().len(), length("/proc/self/exe"));
+        assert!((&copy).write_all(b"x").is_err() && copy.set_len(0).is_err());
+        let path = path::of_fd(copy.as_fd());
+        let mut anew = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        assert!(anew.write_all(b"x").is_err());
+    }
 
     #[test]
     fn the_programs_own_mappings_are_found() {

@@ -42,16 +42,36 @@ pub(crate) fn threads() -> usize {
     fs::metadata("/proc/self/task").map_or(1, |folder| (folder.nlink() as usize).saturating_sub(2).max(1))
 }
 
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// Where.
+    pub place: PathBuf,
+    /// The kind of its file system.
+    pub kind: String,
+}
+
+/// Our mounts, in the order they were mounted.
+pub fn mounts() -> std::io::Result<Vec<Mounted>> {
+    Ok(parse_mounts(&fs::read("/proc/self/mountinfo")?))
+}
+
+fn parse_mounts(table: &[u8]) -> Vec<Mounted> {
+    let one = |line: &[u8]| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let place = unescape(fields.nth(4)?);
+        // Some fields that are not always there end with a hyphen.
+        fields.find(|field| *field == b"-")?;
+        let kind = String::from_utf8_lossy(fields.next()?).into_owned();
+        Some(Mounted { place, kind })
+    };
+    table.split(|byte| *byte == b'\n').filter_map(one).collect()
+}
+
 /// The mount points at or below `path`, in the order they were mounted.
 pub fn mounts_below(path: &std::path::Path) -> std::io::Result<Vec<PathBuf>> {
-    let table = fs::read("/proc/self/mountinfo")?;
-    let points = table
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
-    Ok(points
-        .map(unescape)
-        .filter(|point| point.starts_with(path))
-        .collect())
+    let places = mounts()?.into_iter().map(|one| one.place);
+    Ok(places.filter(|place| place.starts_with(path)).collect())
 }
 
 /// `\040` and its like, as the kernel writes them.
@@ -82,6 +102,17 @@ fn unescape(field: &[u8]) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mounts_may_have_any_name() {
+        let table = b"22 1 0:21 / /a\\011b\\040c rw shared:7 master:1 - proc proc rw\n23 1 0:22 / /d rw - sysfs - rw\nhalf";
+        let one = |place: &str, kind: &str| Mounted {
+            place: place.into(),
+            kind: kind.into(),
+        };
+        assert_eq!(parse_mounts(table), [one("/a\tb c", "proc"), one("/d", "sysfs")]);
+        assert!(mounts().unwrap().iter().any(|one| one.kind == "proc"));
+    }
 
     #[test]
     fn a_name_may_contain_anything() {

@@ -16,6 +16,7 @@ crate::on_both! {
     the_stages_of_a_life
     a_container_is_entered
     a_process_file_is_run
+    a_process_that_says_little_is_confined_like_the_container
     a_container_is_paused
     a_terminal_is_driven
     a_console_is_sent
@@ -192,6 +193,36 @@ fn a_process_file_is_run(runtime: &Runtime) {
         .success();
     assert_eq!(said.line(), "b 7");
     runtime.call(["delete", "-f", &runtime.id()]).success();
+}
+
+fn a_process_that_says_little_is_confined_like_the_container(runtime: &Runtime) {
+    let bundle = runtime.bundle("exec sleep 1000");
+    bundle.change(|config| {
+        let process = &mut config["process"];
+        let one = json!(["CAP_KILL"]);
+        process["capabilities"] = json!({ "bounding": one, "effective": one, "permitted": one });
+        process["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 77, "hard": 78 }]);
+        process["oomScoreAdj"] = json!(123);
+    });
+    runtime.detach(&bundle);
+    let file = runtime.place.join("little.json");
+    // Debian's runc does not do it for limits yet.
+    let limit = if runtime.is_ours() { "ulimit -n" } else { "echo 77" };
+    let script = &format!("grep -E '^Cap(Eff|Bnd)' /proc/self/status; {limit}; cat /proc/self/oom_score_adj");
+    let run = |capabilities: Option<serde_json::Value>| {
+        let mut process = json!({ "args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"] });
+        if let Some(capabilities) = capabilities {
+            process["capabilities"] = capabilities;
+        }
+        fs::write(&file, process.to_string()).expect("the file");
+        let said = runtime.call(["exec", "--process", &file.to_string_lossy(), &runtime.id()]);
+        said.success().stdout
+    };
+    let with = |set: &str| format!("CapEff:\t{set}\nCapBnd:\t{set}\n77\n123\n");
+    assert_eq!(run(None), with("0000000000000020"));
+    // None at all is not the same as nothing said.
+    assert_eq!(run(Some(json!({}))), with("0000000000000000"));
+    runtime.call(["delete", "--force", &runtime.id()]).success();
 }
 
 fn a_container_is_paused(runtime: &Runtime) {

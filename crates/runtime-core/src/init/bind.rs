@@ -145,6 +145,16 @@ pub(super) fn refuse_led_into_proc(
     refuse_inside_proc(&Path::new("/").join(below), one, bind)
 }
 
+/// As [`refuse_led_into_proc`], of a device.
+pub(super) fn refuse_device_in_proc(place: BorrowedFd<'_>, device: &str) -> Result<()> {
+    match path::file_system(place)? {
+        PROC_SUPER_MAGIC => Err(Error::Config(format!(
+            "device {device:?} cannot be bound because it is inside /proc"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses what would lie over the kernel's files.
 pub(super) fn refuse_inside_proc(destination: &Path, one: &Mount, bind: bool) -> Result<()> {
     let mut clean = PathBuf::from("/");

@@ -7,6 +7,7 @@ use std::path::Path;
 use gantry_oci::runtime::{Linux, LinuxDevice};
 use gantry_sys::{mount, path};
 
+use super::bind;
 use crate::error::{Error, Result};
 
 const S_IFCHR: u32 = 0o020_000;
@@ -89,6 +90,7 @@ fn one(
     if bind {
         let host = path::open(Path::new(&device.path), O_PATH)?;
         let place = path::make_file_in_root(root, Path::new(&device.path), 0o000)?;
+        bind::refuse_device_in_proc(place.as_fd(), &device.path)?;
         let copy = mount::open_tree(host.as_fd(), "", false)?;
         return Ok(mount::move_mount(copy.as_fd(), place.as_fd())?);
     }

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use gantry_cgroups::Manager;
-use gantry_oci::runtime::{ContainerState, Hooks, Linux, LinuxNamespaceType, Process, State};
+use gantry_oci::runtime::{ContainerState, Hooks, Linux, LinuxNamespaceType, Process};
 use gantry_sys::{keyring, ns, path, prctl, process, signal};
 
 use crate::birth;
@@ -136,14 +136,9 @@ fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
         channel.send(&Message::Ready, None)?;
     }
     await_start(setup.fifo, &signals)?;
-    let state = State {
-        oci_version: setup.config.spec.oci_version.clone(),
-        id: setup.id.to_owned(),
-        status: ContainerState::Created,
-        pid: process::pid(),
-        bundle: setup.config.bundle.display().to_string(),
-        annotations: setup.config.spec.annotations.clone(),
-    };
+    let state = setup
+        .config
+        .state(setup.id, ContainerState::Created, process::pid());
     // Its hooks are confined as the container's program is.
     program.confine(channel)?;
     if !setup.hooks.start_container.is_empty() {

@@ -114,16 +114,8 @@ impl Kernel {
 }
 
 fn sysctl(name: &str, value: &str) -> Result<()> {
-    // Of the two separators the one that belongs to a part's name changes places with the other.
-    let path: String = crate::check::dotted(name)
-        .chars()
-        .map(|c| match c {
-            '.' => '/',
-            '/' => '.',
-            other => other,
-        })
-        .collect();
-    write_proc(&Path::new("sys").join(path), value)
+    let file = crate::sysctl::file(name).ok_or_else(|| Error::Config(format!("invalid sysctl {name:?}")))?;
+    write_proc(&file, value)
 }
 
 /// The folder of `/proc` that is that of whoever asks.

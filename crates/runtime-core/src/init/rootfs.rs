@@ -10,12 +10,13 @@ use gantry_cgroups::Version;
 use gantry_oci::runtime::{LinuxNamespaceType, Mount};
 use gantry_sys::mount::{self, Attributes, Options};
 use gantry_sys::path;
+use gantry_sys::procfs::{self, Mounted};
 
 use super::{Parent, Setup, bind, copyup, devices, enter_cgroup_namespace, has};
 use crate::error::{Error, Result, chain};
 use crate::hooks;
 use crate::sources::{self, is_bind};
-use gantry_oci::runtime::{ContainerState, State};
+use gantry_oci::runtime::ContainerState;
 
 const O_PATH: i32 = 0o10_000_000;
 const O_DIRECTORY: i32 = 0o200_000;
@@ -86,14 +87,8 @@ pub(super) fn build(setup: &Setup<'_>, parent: &mut Parent<'_>) -> Result<()> {
         }
     }
     parent.run_hooks(setup.hooks)?;
-    let state = State {
-        oci_version: setup.config.spec.oci_version.clone(),
-        id: setup.id.to_owned(),
-        status: ContainerState::Creating,
-        pid: gantry_sys::process::pid(),
-        bundle: setup.config.bundle.display().to_string(),
-        annotations: setup.config.spec.annotations.clone(),
-    };
+    let pid = gantry_sys::process::pid();
+    let state = setup.config.state(setup.id, ContainerState::Creating, pid);
     let here = path::of_fd(root.as_fd());
     let place = hooks::Place {
         folder: Some(&here),
@@ -150,19 +145,13 @@ pub(super) fn build(setup: &Setup<'_>, parent: &mut Parent<'_>) -> Result<()> {
 /// an unprivileged user mount another, in which nothing is masked.
 fn uncover(rootfs: &Path) -> Result<()> {
     const DETACH: i32 = 2;
-    let table = fs::read_to_string("/proc/self/mountinfo")
-        .map_err(Error::file("failed to read", "/proc/self/mountinfo"))?;
-    let mut places = Vec::new();
-    for line in table.lines() {
-        let Some((left, right)) = line.split_once(" - ") else {
-            continue;
-        };
-        let place = left.split(' ').nth(4).unwrap_or_default().replace("\\040", " ");
-        let kind = right.split(' ').next().unwrap_or_default();
-        if matches!(kind, "proc" | "sysfs") && !Path::new(&place).starts_with(rootfs) {
-            places.push(PathBuf::from(place));
-        }
-    }
+    let mounts = procfs::mounts().map_err(Error::file("failed to read", "/proc/self/mountinfo"))?;
+    let of_kernel = |one: &Mounted| matches!(one.kind.as_str(), "proc" | "sysfs");
+    let places: Vec<PathBuf> = mounts
+        .into_iter()
+        .filter(|one| of_kernel(one) && !one.place.starts_with(rootfs))
+        .map(|one| one.place)
+        .collect();
     // The last ones lie on the first ones.
     for place in places.iter().rev() {
         match mount::unmount(place, DETACH) {
@@ -256,7 +245,11 @@ fn mount_one(
         return bind::put(root, one, &destination, &options, copy.as_fd());
     }
     match one.typ.as_str() {
-        "cgroup" | "cgroup2" => return cgroup(setup, root, &destination, &options),
+        "cgroup" | "cgroup2" => {
+            let place = path::make_dirs_in_root(root, &destination, 0o755)?;
+            bind::refuse_led_into_proc(root, place.as_fd(), one, bind)?;
+            return cgroup(setup, root, &place, &destination, &options);
+        }
         "proc" | "sysfs" => {
             drop(path::make_dirs_in_root(root, &destination, 0o755)?);
             // A link would put the kernel's files somewhere that is not known to be masked.
@@ -381,8 +374,13 @@ pub(super) fn set_tree(mounted: BorrowedFd<'_>, options: &Options) -> Result<()>
 }
 
 /// The cgroup file systems, as the container is to see them.
-fn cgroup(setup: &Setup<'_>, root: BorrowedFd<'_>, destination: &Path, options: &Options) -> Result<()> {
-    let place = path::make_dirs_in_root(root, destination, 0o755)?;
+fn cgroup(
+    setup: &Setup<'_>,
+    root: BorrowedFd<'_>,
+    place: &OwnedFd,
+    destination: &Path,
+    options: &Options,
+) -> Result<()> {
     if setup.cgroup.version() == Version::V2 {
         let flags = options.flags;
         let target = path::of_fd(place.as_fd());

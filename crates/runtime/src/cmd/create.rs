@@ -103,7 +103,7 @@ fn make(global: &Global, id: &str, flags: &mut Flags, command: &str) -> Result<C
         .process
         .as_ref()
         .is_some_and(|process| process.terminal);
-    let kept = (3 + options.listen_fds, options.preserve_fds);
+    let kept = (options.listen_fds.saturating_add(3), options.preserve_fds);
     check_terminal(
         flags.detach || command == "create",
         terminal,
@@ -139,7 +139,11 @@ pub(super) fn check_descriptors((first, count): (u32, u32)) -> Result<(), String
             .symlink_metadata()
             .is_ok()
     };
-    match (first..first + count).find(|number| !there(number)) {
+    let end = first
+        .checked_add(count)
+        .filter(|end| i32::try_from(*end).is_ok())
+        .ok_or_else(|| format!("{count} descriptors from {first} on are more than there can be"))?;
+    match (first..end).find(|number| !there(number)) {
         None => Ok(()),
         Some(number) => Err(format!(
             "unable to stat preserved-fd {} (of {count}): no such file or directory",
@@ -148,12 +152,13 @@ pub(super) fn check_descriptors((first, count): (u32, u32)) -> Result<(), String
     }
 }
 
-/// `LISTEN_FDS`: descriptors that systemd's protocol passes on.
+/// `LISTEN_FDS`: descriptors that systemd's protocol passes on, if it is us that they are passed to.
 fn passed_by_socket_activation() -> u32 {
-    std::env::var("LISTEN_FDS")
-        .ok()
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(0)
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    match number("LISTEN_PID") {
+        Some(pid) if pid == std::process::id() => number("LISTEN_FDS").unwrap_or(0),
+        _ => 0,
+    }
 }
 
 pub(super) fn create(global: &Global, mut args: Args) -> Outcome {

@@ -171,6 +171,7 @@ fn no_mount_is_led_into_proc() {
     symlink("../proc/self/attr/exec", rootfs.join("file")).expect("a link");
     for one in [
         json!({ "destination": "/folder", "type": "tmpfs", "source": "tmpfs" }),
+        json!({ "destination": "/folder", "type": "cgroup", "source": "cgroup" }),
         json!({ "destination": "/folder/random", "type": "tmpfs", "source": "tmpfs" }),
         json!({ "destination": "/file", "type": "bind", "source": source, "options": ["bind"] }),
         json!({ "destination": "/proc/sys/../sys", "type": "tmpfs", "source": "tmpfs" }),
@@ -212,6 +213,28 @@ fn parameters_are_written_to_proc_alone() {
     container.is_gone();
 }
 
+/// The name of a parameter of the container's own does not lead to one of the host's.
+#[test]
+fn no_parameter_leads_to_another_one() {
+    let pattern = || fs::read_to_string("/proc/sys/kernel/core_pattern").expect("the pattern");
+    let before = pattern();
+    let container = Container::new("true");
+    for name in [
+        "net/../kernel/core_pattern",
+        "net.//.kernel.core_pattern",
+        "fs.mqueue.//.//.kernel.core_pattern",
+        "fs/mqueue/../../kernel/core_pattern",
+    ] {
+        container
+            .bundle
+            // What is there already: should it be written, nothing is lost.
+            .change(|config| config["linux"]["sysctl"] = json!({ name: before.trim_end() }));
+        container.run().failure("is not in a separate kernel namespace");
+        container.is_gone();
+    }
+    assert_eq!(pattern(), before);
+}
+
 /// A hook that says more than a pipe holds ends nevertheless, and what it said explains its failure.
 #[test]
 fn hooks_may_be_talkative() {
@@ -227,6 +250,49 @@ fn hooks_may_be_talkative() {
     container
         .run()
         .failure("error running prestart hook #0: exit status 3, stdout: here, stderr: there");
+    container.is_gone();
+}
+
+/// The same for a device, which in a user namespace is the host's, bound.
+#[test]
+fn no_device_is_led_into_proc() {
+    let container = Container::new("true");
+    container.with_the_images_dev();
+    container.bundle.change(|config| {
+        let all = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
+        config["linux"]["uidMappings"] = all.clone();
+        config["linux"]["gidMappings"] = all;
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.push(json!({ "type": "user" }));
+    });
+    let link = container.bundle.rootfs().join("dev/zero");
+    symlink("/proc/self/attr/exec", link).expect("a link");
+    container
+        .run()
+        .failure("cannot be bound because it is inside /proc");
+    container.is_gone();
+}
+
+/// A hook that does not read a state that is longer than a pipe takes is waited for no longer than it says.
+#[test]
+fn hooks_need_not_listen() {
+    let container = Container::new("true");
+    container.bundle.change(|config| {
+        config["annotations"] = json!({ "long": "x".repeat(200_000) });
+        let hook = json!({ "path": "/bin/sleep", "args": ["sleep", "100"], "timeout": 1 });
+        config["hooks"] = json!({ "createRuntime": [hook] });
+    });
+    let begun = std::time::Instant::now();
+    container.run().failure("did not end within 1 s");
+    assert!(begun.elapsed().as_secs() < 20);
+    // Who listens hears all of it.
+    let said = container.place.join("said");
+    let script = format!("cat >{}", said.display());
+    container.bundle.change(|config| {
+        config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] });
+    });
+    container.run().success();
+    assert!(fs::metadata(said).expect("what it heard").len() > 200_000);
     container.is_gone();
 }
 

@@ -276,3 +276,56 @@ fn no_capability_is_inheritable_unless_it_is_asked_for() {
     assert_eq!(container.call("", &words).success().line(), none);
     container.delete();
 }
+
+/// Variables of systemd's protocol that were meant for somebody else, and numbers beyond all that can be.
+#[test]
+fn descriptors_are_passed_on_by_whom_they_are_passed_to() {
+    let container = Container::new("ls /proc/self/fd; echo $LISTEN_FDS");
+    let dir = container.bundle.dir().display().to_string();
+    let id = container.id();
+    let run = ["run", "--bundle", &dir, &id];
+    let listed = |before: &str| {
+        let said = container.call(before, &run).success();
+        said.stdout.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let to_another = "exec 3</; export LISTEN_FDS=1 LISTEN_PID=1;";
+    assert_eq!(listed(to_another), "0 1 2 3");
+    assert_eq!(listed("exec 3</; export LISTEN_FDS=1;"), "0 1 2 3");
+    // The shell becomes the runtime.
+    assert_eq!(
+        listed("exec 3</; export LISTEN_FDS=1 LISTEN_PID=$$;"),
+        "0 1 2 3 4 1"
+    );
+    for (listened, preserved) in [
+        ("4294967295", "0"),
+        ("4294967290", "4294967290"),
+        ("0", "4294967295"),
+    ] {
+        let before = format!("export LISTEN_FDS={listened} LISTEN_PID=$$;");
+        let run = ["run", "--preserve-fds", preserved, "--bundle", &dir, &id];
+        let said = container.call(&before, &run).failure("");
+        assert!(!said.stderr.contains("panicked"), "{said:?}");
+    }
+    container.is_gone();
+}
+
+/// Who waits for the container adopts its orphans where it has no namespace of processes, and does not keep them as zombies.
+#[test]
+fn orphans_are_reaped() {
+    let script = "( usleep 50000 & ); usleep 400000
+        for status in /proc/[0-9]*/status; do
+            grep -q \"^PPid:[[:space:]]*$PPID$\" $status 2>/dev/null && grep ^State $status
+        done; echo over; exit 3";
+    let container = Container::new(script);
+    container.bundle.change(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|one| one["type"] != "pid");
+    });
+    let said = container.run().code(3);
+    assert!(
+        said.stdout.ends_with("over\n") && said.stdout.contains("State:"),
+        "{said:?}"
+    );
+    assert!(!said.stdout.contains('Z'), "{said:?}");
+    container.is_gone();
+}

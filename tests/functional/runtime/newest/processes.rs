@@ -236,6 +236,23 @@ fn an_ordinary_user_runs_and_adds_processes(runtime: &Runtime) {
             .current_dir(bundle.dir());
         command
     };
+    if runtime.is_ours() {
+        // CVE-2019-5736: whoever is root in the container could write to a program of his own, so that it is not that file.
+        chown(&program, Some(12345), Some(12345)).expect("give it away");
+        let pid_file = state.join("pid");
+        let mut command = call(&["create", "--pid-file", &pid_file.to_string_lossy(), &id]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        assert!(command.status().expect("the runtime").success());
+        let pid = fs::read_to_string(&pid_file).expect("the pid file");
+        fs::remove_file(pid_file).expect("the pid file");
+        let exe = fs::read_link(format!("/proc/{pid}/exe")).expect("its program");
+        assert!(exe.starts_with("/memfd:program (deleted)"), "{}", exe.display());
+        run(&mut call(&["delete", "--force", &id])).success();
+        chown(&program, Some(0), Some(0)).expect("take it back");
+    }
     let output = fs::File::create(runtime.place.join("output")).expect("a file");
     let mut command = call(&["run", "--detach", &id]);
     command
@@ -258,6 +275,25 @@ fn an_ordinary_user_runs_and_adds_processes(runtime: &Runtime) {
     ]))
     .success();
     assert!(said.stdout.starts_with("0\nuser:"), "{}", said.stdout);
+    if runtime.is_ours() {
+        // CVE-2016-9962: who enters as an ordinary user is not to be looked into from within either.
+        let trace = runtime.place.join("trace");
+        let exec = call(&["exec", &id, "true"]);
+        let mut command = Command::new("strace");
+        command.args(["-f", "-e", "trace=prctl,setns", "-o"]).arg(&trace);
+        command.arg(exec.get_program()).args(exec.get_args());
+        run(command.current_dir(bundle.dir())).success();
+        let trace = fs::read_to_string(trace).expect("the trace");
+        let lines: Vec<&str> = trace.lines().collect();
+        let entered = lines
+            .iter()
+            .position(|line| line.contains("setns(") && line.contains("CLONE_NEWUSER"));
+        let entered = entered.unwrap_or_else(|| panic!("nobody enters: {trace}"));
+        let pid = lines[entered].split(' ').next().expect("its number");
+        let hides =
+            |line: &&str| line.starts_with(pid) && line.contains("PR_SET_DUMPABLE, SUID_DUMP_DISABLE");
+        assert!(lines[..entered].iter().any(hides), "{trace}");
+    }
     run(&mut call(&["kill", &id, "KILL"])).success();
     wait_until("it ended", || {
         let state = run(&mut call(&["state", &id])).success();
