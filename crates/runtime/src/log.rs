@@ -1,7 +1,9 @@
 //! Where failures go: standard error for people, and the log file that callers read the last error of.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+
+use gantry_runtime_core::log::line;
 
 use crate::args::Global;
 
@@ -12,6 +14,12 @@ pub(crate) fn fail(global: &Global, message: &str, code: u8) -> ExitCode {
         log.error(message);
     }
     let mut stderr = std::io::stderr();
-    let _ = writeln!(stderr, "ERRO[0000] {message}");
+    let line = match (global.log.is_some(), stderr.is_terminal()) {
+        // It is in the file: here it is for people.
+        (true, _) => message.to_owned(),
+        (false, true) => format!("ERRO[0000] {message}"),
+        (false, false) => line(false, "error", message),
+    };
+    let _ = writeln!(stderr, "{line}");
     ExitCode::from(code)
 }

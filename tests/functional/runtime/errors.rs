@@ -103,7 +103,14 @@ fn ids_are_checked(runtime: &Runtime) {
 fn errors_are_logged(runtime: &Runtime) {
     let log = runtime.place.join("log");
     let mut command = runtime.command(["--log-format", "json", "--log"]);
-    run(command.arg(&log).args(["state", "nobody"])).failure("does not exist");
+    let said = run(command.arg(&log).args(["state", "nobody"])).failure("does not exist");
+    assert_eq!(said.stderr, "container does not exist\n");
+    let said = runtime.call(["state", "nobody"]).failure("does not exist");
+    assert!(
+        said.stderr
+            .contains(" level=error msg=\"container does not exist\""),
+        "{said:?}"
+    );
     let text = fs::read_to_string(&log).expect("the log");
     let line: serde_json::Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
     assert_eq!(line["level"], "error");

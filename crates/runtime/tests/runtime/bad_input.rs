@@ -74,7 +74,7 @@ fn is_refused(container: &Container, said: &Said, what: &str) {
     assert_ne!(said.code, 0, "{what} was taken");
     let line = said.stderr.trim_end();
     assert!(
-        line.starts_with("ERRO[") && line.len() > 20 && line.lines().count() == 1,
+        line.contains(" level=error msg=\"") && line.len() > 60 && line.lines().count() == 1,
         "{what}: {said:#?}"
     );
     assert!(!line.contains("panicked"), "{what}: {said:#?}");
