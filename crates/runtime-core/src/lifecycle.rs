@@ -218,13 +218,5 @@ pub fn delete_remains(root: &Path, id: &str) -> Result<bool> {
         clear(&cgroup)?;
         cgroup.destroy()?;
     }
-    match std::fs::remove_dir_all(&folder) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(Error::File {
-            what: "failed to remove",
-            path: folder,
-            source,
-        }),
-    }
+    crate::folder::remove(&folder)
 }

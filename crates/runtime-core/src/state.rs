@@ -164,7 +164,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.kept {
-            let _ = fs::remove_dir_all(&self.folder);
+            let _ = crate::folder::remove(&self.folder);
         }
     }
 }
@@ -316,14 +316,7 @@ impl Container {
 
     /// Removes the record and all beside it.
     pub(crate) fn forget(&self) -> Result<()> {
-        match fs::remove_dir_all(&self.folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::File {
-                what: "failed to remove",
-                path: self.folder.clone(),
-                source: error,
-            }),
-            _ => Ok(()),
-        }
+        crate::folder::remove(&self.folder).map(drop)
     }
 
     /// The state as hooks and `state` see it.

@@ -8,4 +8,5 @@ mod inside;
 mod killed;
 mod libseccomp;
 mod races;
+mod restored;
 mod seccomp;
