@@ -69,7 +69,7 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
     let namespaces = Namespaces::of(&linux);
     let filter = seccomp::compile(linux.seccomp.as_ref())?;
 
-    let claim = Claim::new(root, id)?;
+    let mut claim = Claim::new(root, id)?;
     let cgroup = Manager::named(&Named {
         path: Some(&linux.cgroups_path),
         id,
@@ -121,6 +121,7 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
     let (pid, pidfd) = match birth::make(&namespaces, &linux)? {
         Forked::Child => {
             drop(ours);
+            claim.forked();
             init::run(&setup, &theirs)
         }
         Forked::Parent(pid, pidfd) => (pid, pidfd),

@@ -1,12 +1,63 @@
-//! The folder `ROOT/ID` as such: how it is taken away. Knows nothing of what is written in it.
+//! The folder `ROOT/ID` as such: whose turn it is, and how it is taken away. Knows nothing of what is written in it.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use gantry_sys::{mount, procfs};
 
 use crate::error::{Error, Result};
+
+/// How long another command may be at work on the container before we give up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The right to make, start or take away the container: one command's at a time. The folder itself is locked, so nothing is
+/// left behind; who is killed holds it no more.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// Locked as long as it is open, anywhere: a forked process must close it.
+    _folder: File,
+}
+
+impl Turn {
+    /// Waits for it. None: there is no such folder, or not any more.
+    pub(crate) fn wait(folder: &Path) -> Result<Option<Self>> {
+        let failed = || Error::file("failed to lock", folder);
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = Duration::from_micros(200);
+        loop {
+            let open = match File::open(folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                other => other.map_err(failed())?,
+            };
+            match open.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_millis(20));
+                    continue;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let name = folder.file_name().unwrap_or_default().display();
+                    return Err(Error::State(format!(
+                        "container {name} is being made, started or deleted by another command"
+                    )));
+                }
+                Err(TryLockError::Error(error)) => return Err(failed()(error)),
+            }
+            // Meanwhile it may have been removed, and another one made of the same name.
+            let ours = open.metadata().map_err(failed())?;
+            match fs::metadata(folder) {
+                Ok(now) if (now.dev(), now.ino()) == (ours.dev(), ours.ino()) => {
+                    return Ok(Some(Self { _folder: open }));
+                }
+                _ => {}
+            }
+        }
+    }
+}
 
 /// Removes the folder and all in it, but nothing of what is mounted there: that is somebody's, such as a root file system.
 /// Whether it was there.

@@ -8,6 +8,7 @@ use gantry_oci::runtime::{LinuxNamespaceType, LinuxResources};
 use gantry_sys::process;
 
 use crate::error::{Error, Result, chain};
+use crate::folder::Turn;
 use crate::hooks;
 use crate::log::Log;
 use crate::state::{Container, INTENT, Status};
@@ -25,6 +26,7 @@ const ELSEWHERE: hooks::Place<'static> = hooks::Place {
 pub fn start(container: &Container, log: &Log) -> Result<()> {
     const O_WRONLY: i32 = 1;
     const O_NONBLOCK: i32 = 0o4000;
+    let turn = container.turn()?;
     match container.status()? {
         Status::Created => {}
         Status::Stopped => {
@@ -48,6 +50,8 @@ pub fn start(container: &Container, log: &Log) -> Result<()> {
         Err(error) => return Err(error.into()),
     }
     std::fs::remove_file(&fifo).map_err(Error::file("failed to remove", &fifo))?;
+    // The hooks may take long, and use the runtime themselves.
+    drop(turn);
     let hooks = container.spec().hooks.clone().unwrap_or_default();
     if let Err(error) = hooks::run(
         "poststart",
@@ -136,8 +140,32 @@ pub fn update(container: &Container, resources: &LinuxResources) -> Result<()> {
     Ok(container.cgroup()?.set(resources)?)
 }
 
-/// Deletes a stopped container; with `force` it is killed before.
+/// Deletes a stopped container; with `force` it is killed before. One that somebody else has deleted meanwhile is not found,
+/// also when another one has its id by now.
 pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
+    let _turn = container.turn()?;
+    delete_in_turn(container, force, log)
+}
+
+/// Deletes whatever has the id: a container, or what was left of one that was being made.
+pub fn delete_id(root: &Path, id: &str, force: bool, log: &Log) -> Result<()> {
+    crate::config::check_id(id)?;
+    let Some(_turn) = Turn::wait(&root.join(id))? else {
+        return if force { Ok(()) } else { Err(Error::NotFound) };
+    };
+    match Container::load(root, id) {
+        Ok(container) => delete_in_turn(&container, force, log),
+        // Killed in the middle of a `create`, it left a folder without a record.
+        Err(Error::NotFound) => delete_remains(root, id).map(drop),
+        // A record that cannot be read stands in the way of the id, and of the end of what runs under it.
+        Err(Error::Json { .. } | Error::State(_) | Error::File { .. }) if force => {
+            delete_remains(root, id).map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn delete_in_turn(container: &Container, force: bool, log: &Log) -> Result<()> {
     match container.status()? {
         Status::Stopped => {}
         // Its program never ran: there is nothing to lose.
@@ -209,8 +237,7 @@ fn clear(cgroup: &gantry_cgroups::Manager) -> Result<()> {
 }
 
 /// Removes what a `create` left that was killed before it wrote the record. Whether there was anything.
-pub fn delete_remains(root: &Path, id: &str) -> Result<bool> {
-    crate::config::check_id(id)?;
+fn delete_remains(root: &Path, id: &str) -> Result<bool> {
     let folder = root.join(id);
     if let Ok(path) = std::fs::read_link(folder.join(INTENT)) {
         // Its process may wait there to be started by somebody who does not know of it.

@@ -10,3 +10,4 @@ mod libseccomp;
 mod races;
 mod restored;
 mod seccomp;
+mod turns;
