@@ -131,6 +131,21 @@ pub fn restore(
     options: &Options,
 ) -> Result<Created> {
     let log = &create.log;
+    let terminal = config
+        .spec
+        .process
+        .as_ref()
+        .is_some_and(|process| process.terminal);
+    if terminal || create.console_socket.is_some() {
+        return Err(Error::Config(
+            "restore of a container with a terminal is not supported".to_owned(),
+        ));
+    }
+    if create.systemd_cgroup {
+        return Err(Error::Config(
+            "restore into a cgroup of systemd's is not supported".to_owned(),
+        ));
+    }
     available()?;
     let linux = config.linux();
     let claim = Claim::new(root, id)?;

@@ -130,6 +130,7 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
     let mut attempt = Attempt {
         pid,
         cgroup: &cgroup,
+        folder: claim.folder().to_owned(),
         done: false,
     };
     attempt.raise(id, config, &hooks, &namespaces, &ours)?;
@@ -195,6 +196,8 @@ fn make_fifo(path: &Path) -> Result<OwnedFd> {
 struct Attempt<'a> {
     pid: Pid,
     cgroup: &'a Manager,
+    /// The container's.
+    folder: PathBuf,
     done: bool,
 }
 
@@ -295,6 +298,9 @@ impl Attempt<'_> {
         let apply = failed("unable to apply cgroup configuration");
         let set = failed("error setting cgroup config for procHooks process");
         self.cgroup.create_for(self.pid, &resources).map_err(apply)?;
+        if !self.cgroup.exists() {
+            Claim::note_process(&self.folder, self.pid)?;
+        }
         self.cgroup.set_devices(&resources).map_err(set)?;
         self.cgroup.set_first(&resources).map_err(set)?;
         if let Some(owner) = plan::cgroup_owner(&config.spec) {
@@ -321,7 +327,11 @@ impl Drop for Attempt<'_> {
         if !self.done {
             let _ = process::kill(self.pid, 9);
             let _ = process::wait(self.pid);
-            let _ = self.cgroup.destroy();
+            if self.cgroup.is_ours() {
+                // Without a namespace of process ids it may have left others.
+                let _ = crate::lifecycle::clear(self.cgroup);
+                let _ = self.cgroup.destroy();
+            }
         }
     }
 }

@@ -149,6 +149,14 @@ impl Claim {
         std::os::unix::fs::symlink(cgroup, &note).map_err(Error::file("failed to write", note))
     }
 
+    /// Notes the process too, for one that is in no cgroup to be found by.
+    pub(crate) fn note_process(folder: &Path, pid: Pid) -> Result<()> {
+        let stat = procfs::stat(pid).ok_or(Error::NotRunning)?;
+        let note = folder.join(PROCESS);
+        std::os::unix::fs::symlink(format!("{pid} {}", stat.start_time), &note)
+            .map_err(Error::file("failed to write", note))
+    }
+
     /// Writes the record: the container exists.
     pub fn keep(mut self, new: &New<'_>) -> Result<()> {
         let stat = procfs::stat(new.pid).ok_or(Error::NotRunning)?;
@@ -219,6 +227,9 @@ fn stamp(file: &fs::Metadata) -> (u64, i64, i64) {
 
 /// The name of the note of a container that is being made: a link to the path of its cgroup.
 pub(crate) const INTENT: &str = "intent";
+
+/// The name of the note of a process that is in no cgroup: a link to its id and the time of its start.
+pub(crate) const PROCESS: &str = "process";
 
 /// The name of the FIFO.
 pub(crate) const FIFO: &str = "exec.fifo";
@@ -291,11 +302,10 @@ impl Container {
         if !self.alive() {
             return Ok(Status::Stopped);
         }
-        if self.fifo().exists() {
-            return Ok(Status::Created);
-        }
         match self.cgroup()?.freezer_state()? {
+            // Also one that was not started yet.
             Some(FreezerState::Frozen) => Ok(Status::Paused),
+            _ if self.fifo().exists() => Ok(Status::Created),
             _ => Ok(Status::Running),
         }
     }

@@ -86,3 +86,12 @@ fn a_restore_that_was_killed_keeps_the_root_file_system() {
     assert_eq!(container.listing(), before);
     container.is_gone();
 }
+
+/// What does not work is refused, not passed over.
+#[test]
+fn a_terminal_is_refused() {
+    let container = Container::new("true");
+    run(&mut container.restore(MAKES, &["--console-socket", "/no/such/socket"]))
+        .failure("restore of a container with a terminal is not supported");
+    container.is_gone();
+}
