@@ -146,6 +146,12 @@ pub fn restore(
             "restore into a cgroup of systemd's is not supported".to_owned(),
         ));
     }
+    let other = |(name, mode): &&(&str, String)| *name == "manage-cgroups" && mode != "ignore";
+    if let Some((_, mode)) = options.values.iter().find(other) {
+        return Err(Error::Config(format!(
+            "restore with --manage-cgroups-mode {mode} is not supported: processes are made in the container's cgroup"
+        )));
+    }
     available()?;
     let linux = config.linux();
     let claim = Claim::new(root, id)?;
@@ -192,8 +198,18 @@ pub fn restore(
     {
         criu.arg("--inherit-fd").arg(format!("fd[{number}]:{stream}"));
     }
+    let mut resources = linux.resources.clone().unwrap_or_default();
+    resources.devices.extend(plan::always_allowed());
+    let attempt = Attempt {
+        cgroup: &cgroup,
+        done: false,
+    };
+    cgroup.create_for(0, &resources)?;
+    cgroup.set_devices(&resources)?;
+    cgroup.set_first(&resources)?;
     let surroundings = Surroundings {
         stage: &stage,
+        entrance: cgroup.entrance()?,
         rootfs: &config.rootfs,
     };
     log.debug(|| format!("{criu:?}"));
@@ -228,9 +244,9 @@ pub fn restore(
     if let Err(error) = noted.and_then(|()| claim.keep(&new)) {
         let _ = process::kill(pid, 9);
         let _ = process::wait(pid);
-        let _ = cgroup.destroy();
         return Err(error);
     }
+    attempt.succeed();
     Ok(Created {
         pid,
         pidfd,
@@ -393,9 +409,31 @@ fn make_places(rootfs: &Path, mounts: &[Mount]) -> Result<()> {
     Ok(())
 }
 
+/// A cgroup that is cleared and removed unless the container comes to be.
+struct Attempt<'a> {
+    cgroup: &'a Manager,
+    done: bool,
+}
+
+impl Attempt<'_> {
+    fn succeed(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = lifecycle::clear(self.cgroup);
+            let _ = self.cgroup.destroy();
+        }
+    }
+}
+
 /// Where criu makes the processes: the root file system is a mount of its own, as criu wants it, and only in criu's
 /// namespace of mounts. Whoever is killed leaves no mount behind, below which the host's files would be.
 struct Surroundings<'a> {
+    entrance: gantry_cgroups::Entrance,
     stage: &'a Path,
     rootfs: &'a Path,
 }
@@ -442,6 +480,10 @@ impl Surroundings<'_> {
         const MS_BIND_REC: u64 = 0x5000;
         // Alone it would go on making a container that nobody has a record of.
         prctl::set_parent_death_signal(9)?;
+        // Before anything is made: whom criu makes is born in the cgroup, under its limits.
+        self.entrance
+            .enter()
+            .map_err(Error::file("failed to enter the", "cgroup"))?;
         ns::unshare(plan::flag(LinuxNamespaceType::Mount))?;
         mount::set_propagation(Path::new("/"), MS_SLAVE_REC)?;
         Ok(mount::mount(self.rootfs, self.stage, "", MS_BIND_REC, "")?)

@@ -95,3 +95,30 @@ fn a_terminal_is_refused() {
         .failure("restore of a container with a terminal is not supported");
     container.is_gone();
 }
+
+/// It is in the cgroup, under its limits, as if it had been made there; not where criu would put it.
+#[test]
+fn its_limits_hold() {
+    let container = Container::new("true");
+    container.bundle.change(|config| {
+        config["linux"]["resources"]["pids"] = serde_json::json!({ "limit": 77 });
+    });
+    run(&mut container.restore(
+        &format!("case $* in *--manage-cgroups=ignore*) ;; *) exit 5;; esac\n{MAKES}"),
+        &[],
+    ))
+    .success();
+    let folders = gantry_testkit::kernel::cgroups(container.place.cgroup());
+    let limits: Vec<_> = folders
+        .iter()
+        .filter_map(|folder| fs::read_to_string(folder.join("pids.max")).ok())
+        .collect();
+    assert!(limits.contains(&"77\n".to_owned()), "{limits:?}");
+    let inside = folders
+        .iter()
+        .filter_map(|folder| fs::read_to_string(folder.join("cgroup.procs")).ok());
+    assert!(inside.into_iter().any(|pids| !pids.is_empty()));
+    run(&mut container.restore(MAKES, &["--manage-cgroups-mode", "full"])).failure("is not supported");
+    container.delete();
+    container.is_gone();
+}
