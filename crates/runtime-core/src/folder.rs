@@ -1,7 +1,8 @@
 //! The folder `ROOT/ID` as such: whose turn it is, and how it is taken away. Knows nothing of what is written in it.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -32,20 +33,16 @@ impl Turn {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 other => other.map_err(failed())?,
             };
-            match open.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(Duration::from_millis(20));
-                    continue;
-                }
-                Err(TryLockError::WouldBlock) => {
+            if !gantry_sys::fd::try_lock(open.as_fd())? {
+                if Instant::now() > deadline {
                     let name = folder.file_name().unwrap_or_default().display();
                     return Err(Error::State(format!(
                         "container {name} is being made, started or deleted by another command"
                     )));
                 }
-                Err(TryLockError::Error(error)) => return Err(failed()(error)),
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(20));
+                continue;
             }
             // Meanwhile it may have been removed, and another one made of the same name.
             let ours = open.metadata().map_err(failed())?;
