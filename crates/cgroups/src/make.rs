@@ -24,7 +24,7 @@ impl Manager {
     /// there already is used.
     pub fn create_for(&self, pid: Pid, resources: &LinuxResources) -> Result<()> {
         if let Some(wanted) = self.wanted() {
-            wanted.start(pid, resources, self.version())?;
+            wanted.start(pid, resources, self.version(), self.started())?;
         }
         for (hierarchy, folder) in self.hierarchies() {
             let made = match self.version() {

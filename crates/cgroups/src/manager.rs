@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -37,6 +39,8 @@ pub struct Manager {
     unit: Option<Unit>,
     /// That unit, until it is made.
     wanted: Option<Wanted>,
+    /// Whether systemd has been made to begin that unit.
+    started: Arc<AtomicBool>,
     rootless: bool,
     /// Whether nobody asked for this cgroup, so that one that cannot be made is no loss.
     lenient: bool,
@@ -102,6 +106,7 @@ impl Manager {
             folders,
             unit: None,
             wanted: None,
+            started: Arc::default(),
             rootless: false,
             lenient: false,
         })
@@ -118,6 +123,7 @@ impl Manager {
             },
             unit,
             wanted: None,
+            started: Arc::default(),
             rootless: false,
             lenient: false,
         };
@@ -138,6 +144,16 @@ impl Manager {
 
     pub(crate) fn wanted(&self) -> Option<&Wanted> {
         self.wanted.as_ref()
+    }
+
+    pub(crate) fn started(&self) -> &AtomicBool {
+        &self.started
+    }
+
+    /// Whether what has this name is the container's. Names of units are for the whole machine: one that systemd did not
+    /// begin for us is somebody else's.
+    pub fn is_ours(&self) -> bool {
+        self.wanted.is_none() || self.started.load(Ordering::Relaxed)
     }
 
     pub(crate) fn rootless(&self) -> bool {
@@ -196,6 +212,9 @@ impl Manager {
 
     /// Removes the cgroup and those below it. One that is gone is no error; every other is told of, after all were tried.
     pub fn destroy(&self) -> Result<()> {
+        if !self.is_ours() {
+            return Ok(());
+        }
         let mut first = None;
         if let Some(unit) = &self.unit
             && let Err(error) = unit.stop()
@@ -213,11 +232,23 @@ impl Manager {
 
     /// One line that [`Manager::recall`] understands, for whoever has to note what is about to be made.
     pub fn note(&self) -> String {
-        let folder = self.hierarchies().next().map(|(hierarchy, folder)| {
+        let inner = |hierarchy: &crate::Hierarchy, folder: &Path| {
             let inner = folder.strip_prefix(&hierarchy.mount).unwrap_or(folder);
             format!("/{}", inner.display())
-        });
-        let folder = folder.unwrap_or_default();
+        };
+        let mut all: Vec<String> = self
+            .hierarchies()
+            .map(|(one, folder)| inner(one, folder))
+            .collect();
+        if all.windows(2).any(|two| two[0] != two[1]) {
+            // From this process's own cgroups, which are not the same everywhere. No name of a cgroup has such a character.
+            let lines = self
+                .hierarchies()
+                .zip(&all)
+                .map(|((one, _), inner)| format!("\n{}{inner}", first(one)));
+            return lines.collect();
+        }
+        let folder = all.pop().unwrap_or_default();
         match &self.unit {
             Some(unit) if unit.user => format!("user:{}:{folder}", unit.name),
             Some(unit) => format!("system:{}:{folder}", unit.name),
@@ -227,6 +258,23 @@ impl Manager {
 
     /// The cgroup of a [`Manager::note`].
     pub fn recall(note: &str) -> Result<Self> {
+        if note.starts_with('\n') {
+            let mut manager = Self::in_layout(Layout::detect()?, Some("/"), "")?;
+            let noted = |hierarchy: &crate::Hierarchy| {
+                let mut lines = note.lines().filter_map(|line| line.split_once('/'));
+                lines.find_map(|(name, path)| (name == first(hierarchy)).then_some(path))
+            };
+            let mut kept = Vec::new();
+            manager.folders.clear();
+            for hierarchy in manager.layout.hierarchies {
+                if let Some(path) = noted(&hierarchy) {
+                    manager.folders.push(hierarchy.mount.join(inner(path)?));
+                    kept.push(hierarchy);
+                }
+            }
+            manager.layout.hierarchies = kept;
+            return Ok(manager);
+        }
         let (unit, folder) = match note.splitn(3, ':').collect::<Vec<_>>()[..] {
             [whose @ ("user" | "system"), name, folder] => {
                 let unit = Unit {
@@ -241,6 +289,11 @@ impl Manager {
         manager.unit = unit;
         Ok(manager)
     }
+}
+
+/// What a hierarchy is known by: its first controller.
+fn first(hierarchy: &crate::Hierarchy) -> &str {
+    hierarchy.controllers.first().map_or("", String::as_str)
 }
 
 /// A path as given, without its root and its empty and `.` parts.

@@ -1,22 +1,26 @@
 //! Writing a container's processes down and making them again from that, by the program criu. It does the work; here is said
 //! what of the container is the host's, and what a restored one needs around it.
 
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gantry_cgroups::{Manager, Named, Version};
 use gantry_oci::runtime::{LinuxNamespaceType, Mount};
 use gantry_sys::mount::{self, Options as MountOptions};
-use gantry_sys::path;
-use gantry_sys::process::{self, Pid};
+use gantry_sys::process::{self, Forked, Pid};
+use gantry_sys::{ns, path, prctl};
 
 use crate::config::Config;
 use crate::create::{Created, Options as CreateOptions, refuse_foreign};
 use crate::error::{Error, Result, chain};
 use crate::lifecycle;
 use crate::log::Log;
+use crate::plan;
+use crate::protocol::{Channel, Message};
 use crate::sources::is_bind;
 use crate::state::{Claim, Container, New, Status, write_atomically};
 
@@ -127,6 +131,27 @@ pub fn restore(
     options: &Options,
 ) -> Result<Created> {
     let log = &create.log;
+    let terminal = config
+        .spec
+        .process
+        .as_ref()
+        .is_some_and(|process| process.terminal);
+    if terminal || create.console_socket.is_some() {
+        return Err(Error::Config(
+            "restore of a container with a terminal is not supported".to_owned(),
+        ));
+    }
+    if create.systemd_cgroup {
+        return Err(Error::Config(
+            "restore into a cgroup of systemd's is not supported".to_owned(),
+        ));
+    }
+    let other = |(name, mode): &&(&str, String)| *name == "manage-cgroups" && mode != "ignore";
+    if let Some((_, mode)) = options.values.iter().find(other) {
+        return Err(Error::Config(format!(
+            "restore with --manage-cgroups-mode {mode} is not supported: processes are made in the container's cgroup"
+        )));
+    }
     available()?;
     let linux = config.linux();
     let claim = Claim::new(root, id)?;
@@ -139,15 +164,16 @@ pub fn restore(
     })?;
     refuse_foreign(&cgroup)?;
     claim.intend(&cgroup.note())?;
-    let stage = Stage::new(&claim.folder().join("criu-root"), &config.rootfs)?;
+    let stage = claim.folder().join("criu-root");
+    make_folder(&stage)?;
     let mounts = &config.spec.mounts;
     let places = places(mounts, &cgroup, &config.rootfs);
-    stage.make_places(mounts)?;
+    make_places(&config.rootfs, mounts)?;
     let pid_file = claim.folder().join("criu.pid");
     let mut criu = command("restore", options)?;
     criu.args(["--restore-detached", "--restore-sibling"]);
     criu.arg("--pidfile").arg(&pid_file);
-    criu.arg("--root").arg(&stage.folder);
+    criu.arg("--root").arg(&stage);
     for place in &places {
         criu.arg("--external")
             .arg(format!("mnt[{}]:{}", place.destination, place.source.display()));
@@ -172,7 +198,29 @@ pub fn restore(
     {
         criu.arg("--inherit-fd").arg(format!("fd[{number}]:{stream}"));
     }
-    run(criu, "restore", options, log)?;
+    let mut resources = linux.resources.clone().unwrap_or_default();
+    resources.devices.extend(plan::always_allowed());
+    let attempt = Attempt {
+        cgroup: &cgroup,
+        done: false,
+    };
+    cgroup.create_for(0, &resources)?;
+    cgroup.set_devices(&resources)?;
+    cgroup.set_first(&resources)?;
+    let surroundings = Surroundings {
+        stage: &stage,
+        entrance: cgroup.entrance()?,
+        rootfs: &config.rootfs,
+    };
+    log.debug(|| format!("{criu:?}"));
+    let status = surroundings.run(&criu)?;
+    judge(
+        status == 0,
+        &format!("exit status {status}"),
+        "restore",
+        options,
+        log,
+    )?;
     drop(kept);
     let text = fs::read_to_string(&pid_file).map_err(Error::file("failed to read", &pid_file))?;
     let pid: Pid = text
@@ -196,9 +244,9 @@ pub fn restore(
     if let Err(error) = noted.and_then(|()| claim.keep(&new)) {
         let _ = process::kill(pid, 9);
         let _ = process::wait(pid);
-        let _ = cgroup.destroy();
         return Err(error);
     }
+    attempt.succeed();
     Ok(Created {
         pid,
         pidfd,
@@ -255,7 +303,12 @@ fn run(mut criu: Command, verb: &str, options: &Options, log: &Log) -> Result<()
     let status = criu
         .status()
         .map_err(|error| Error::State(format!("failed to run criu: {}", chain(&error))))?;
-    if status.success() {
+    judge(status.success(), &status.to_string(), verb, options, log)
+}
+
+/// What became of criu; of a failure its own log tells more.
+fn judge(well: bool, status: &str, verb: &str, options: &Options, log: &Log) -> Result<()> {
+    if well {
         return Ok(());
     }
     let folder = options.work_path.as_ref().unwrap_or(&options.image_path);
@@ -332,49 +385,121 @@ fn resolved(rootfs: &Path, destination: &Path) -> String {
         .to_string()
 }
 
-/// The root file system as a mount of its own, which criu wants it to be, until it is dropped.
-struct Stage {
-    folder: PathBuf,
-}
-
-impl Stage {
-    fn new(folder: &Path, rootfs: &Path) -> Result<Self> {
-        const MS_BIND_REC: u64 = 0x5000;
-        make_folder(folder)?;
-        mount::mount(rootfs, folder, "", MS_BIND_REC, "")?;
-        Ok(Self {
-            folder: folder.to_owned(),
-        })
-    }
-
-    /// Makes what is mounted on.
-    fn make_places(&self, mounts: &[Mount]) -> Result<()> {
-        const O_PATH: i32 = 0o10_000_000;
-        let root = path::open(&self.folder, O_PATH)?;
-        let on_tmpfs = |one: &Mount| {
-            let within = |other: &&Mount| {
-                other.typ == "tmpfs"
-                    && Path::new(&one.destination).starts_with(&other.destination)
-                    && *other != one
-            };
-            mounts.iter().any(|other| within(&other))
+/// Makes in the root file system what is mounted on.
+fn make_places(rootfs: &Path, mounts: &[Mount]) -> Result<()> {
+    const O_PATH: i32 = 0o10_000_000;
+    let root = path::open(rootfs, O_PATH)?;
+    let on_tmpfs = |one: &Mount| {
+        let within = |other: &&Mount| {
+            other.typ == "tmpfs"
+                && Path::new(&one.destination).starts_with(&other.destination)
+                && *other != one
         };
-        for one in mounts.iter().filter(|one| one.typ != "cgroup" && !on_tmpfs(one)) {
-            let options = MountOptions::parse(one.options.iter().map(String::as_str));
-            let destination = Path::new("/").join(&one.destination);
-            let made = match is_bind(one, &options) && !Path::new(&one.source).is_dir() {
-                true => path::make_file_in_root(root.as_fd(), &destination, 0o755),
-                false => path::make_dirs_in_root(root.as_fd(), &destination, 0o755),
-            };
-            drop(made?);
-        }
-        Ok(())
+        mounts.iter().any(|other| within(&other))
+    };
+    for one in mounts.iter().filter(|one| one.typ != "cgroup" && !on_tmpfs(one)) {
+        let options = MountOptions::parse(one.options.iter().map(String::as_str));
+        let destination = Path::new("/").join(&one.destination);
+        let made = match is_bind(one, &options) && !Path::new(&one.source).is_dir() {
+            true => path::make_file_in_root(root.as_fd(), &destination, 0o755),
+            false => path::make_dirs_in_root(root.as_fd(), &destination, 0o755),
+        };
+        drop(made?);
+    }
+    Ok(())
+}
+
+/// A cgroup that is cleared and removed unless the container comes to be.
+struct Attempt<'a> {
+    cgroup: &'a Manager,
+    done: bool,
+}
+
+impl Attempt<'_> {
+    fn succeed(mut self) {
+        self.done = true;
     }
 }
 
-impl Drop for Stage {
+impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        let _ = mount::detach(&self.folder);
-        let _ = fs::remove_dir(&self.folder);
+        if !self.done {
+            let _ = lifecycle::clear(self.cgroup);
+            let _ = self.cgroup.destroy();
+        }
     }
+}
+
+/// Where criu makes the processes: the root file system is a mount of its own, as criu wants it, and only in criu's
+/// namespace of mounts. Whoever is killed leaves no mount behind, below which the host's files would be.
+struct Surroundings<'a> {
+    entrance: gantry_cgroups::Entrance,
+    stage: &'a Path,
+    rootfs: &'a Path,
+}
+
+impl Surroundings<'_> {
+    /// Runs criu to its end. The process it makes becomes our child, as criu is.
+    fn run(&self, criu: &Command) -> Result<i32> {
+        let program = find_program(criu.get_program())?;
+        let args = std::iter::once(criu.get_program()).chain(criu.get_args());
+        let args = args.map(c_string).collect::<Result<Vec<_>>>()?;
+        let environment = std::env::vars_os().map(|(name, value)| {
+            let mut both = name;
+            both.push("=");
+            both.push(value);
+            c_string(&both)
+        });
+        let environment = environment.collect::<Result<Vec<_>>>()?;
+        let program = c_string(program.as_os_str())?;
+        let (ours, theirs) = Channel::pair()?;
+        let pid = match process::fork(0)? {
+            Forked::Child => {
+                drop(ours);
+                let error = match self.enter() {
+                    Ok(()) => process::exec(&program, &args, &environment).into(),
+                    Err(error) => error,
+                };
+                let _ = theirs.send(&Message::Failed(error.chain()), None);
+                process::exit(1)
+            }
+            Forked::Parent(pid, _) => pid,
+        };
+        drop(theirs);
+        // The channel closes when criu is executed.
+        let said = ours.receive();
+        let status = process::wait(pid)?.status;
+        match said? {
+            Some((Message::Failed(why), _)) => Err(Error::State(format!("failed to run criu: {why}"))),
+            _ => Ok(status),
+        }
+    }
+
+    fn enter(&self) -> Result<()> {
+        const MS_SLAVE_REC: u64 = 0x8_4000;
+        const MS_BIND_REC: u64 = 0x5000;
+        // Alone it would go on making a container that nobody has a record of.
+        prctl::set_parent_death_signal(9)?;
+        // Before anything is made: whom criu makes is born in the cgroup, under its limits.
+        self.entrance
+            .enter()
+            .map_err(Error::file("failed to enter the", "cgroup"))?;
+        ns::unshare(plan::flag(LinuxNamespaceType::Mount))?;
+        mount::set_propagation(Path::new("/"), MS_SLAVE_REC)?;
+        Ok(mount::mount(self.rootfs, self.stage, "", MS_BIND_REC, "")?)
+    }
+}
+
+fn c_string(text: &OsStr) -> Result<CString> {
+    CString::new(text.as_bytes())
+        .map_err(|_| Error::Config(format!("{:?} has a NUL in it", text.display().to_string())))
+}
+
+/// The program in `$PATH`.
+fn find_program(name: &OsStr) -> Result<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .ok_or_else(|| Error::State(format!("failed to run {}: not found in $PATH", name.display())))
 }

@@ -68,7 +68,7 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
     let namespaces = Namespaces::of(&linux);
     let filter = seccomp::compile(linux.seccomp.as_ref())?;
 
-    let claim = Claim::new(root, id)?;
+    let mut claim = Claim::new(root, id)?;
     let cgroup = Manager::named(&Named {
         path: Some(&linux.cgroups_path),
         id,
@@ -120,6 +120,7 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
     let (pid, pidfd) = match birth::make(&namespaces, &linux)? {
         Forked::Child => {
             drop(ours);
+            claim.forked();
             init::run(&setup, &theirs)
         }
         Forked::Parent(pid, pidfd) => (pid, pidfd),
@@ -129,6 +130,7 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
         pid,
         cgroup: &cgroup,
         reaped: false,
+        folder: claim.folder().to_owned(),
         done: false,
     };
     attempt.raise(id, config, &hooks, &namespaces, &ours)?;
@@ -196,6 +198,8 @@ struct Attempt<'a> {
     cgroup: &'a Manager,
     /// Its number may be another's by now.
     reaped: bool,
+    /// The container's.
+    folder: PathBuf,
     done: bool,
 }
 
@@ -277,6 +281,9 @@ impl Attempt<'_> {
         let apply = failed("unable to apply cgroup configuration");
         let set = failed("error setting cgroup config for procHooks process");
         self.cgroup.create_for(self.pid, &resources).map_err(apply)?;
+        if !self.cgroup.exists() {
+            Claim::note_process(&self.folder, self.pid)?;
+        }
         self.cgroup.set_devices(&resources).map_err(set)?;
         self.cgroup.set_first(&resources).map_err(set)?;
         if let Some(owner) = plan::cgroup_owner(&config.spec) {
@@ -305,7 +312,11 @@ impl Drop for Attempt<'_> {
                 let _ = process::kill(self.pid, 9);
                 let _ = process::wait(self.pid);
             }
-            let _ = self.cgroup.destroy();
+            if self.cgroup.is_ours() {
+                // Without a namespace of process ids it may have left others.
+                let _ = crate::lifecycle::clear(self.cgroup);
+                let _ = self.cgroup.destroy();
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod protocol;
 pub mod state;
 
 mod birth;
+mod folder;
 mod hooks;
 mod idmap;
 mod init;

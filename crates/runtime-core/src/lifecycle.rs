@@ -8,9 +8,10 @@ use gantry_oci::runtime::{LinuxNamespaceType, LinuxResources};
 use gantry_sys::process;
 
 use crate::error::{Error, Result, chain};
+use crate::folder::Turn;
 use crate::hooks;
 use crate::log::Log;
-use crate::state::{Container, INTENT, Status};
+use crate::state::{Container, INTENT, PROCESS, Status};
 
 /// How long a killed container may take to be gone.
 const DEATH: Duration = Duration::from_secs(10);
@@ -25,6 +26,7 @@ const ELSEWHERE: hooks::Place<'static> = hooks::Place {
 pub fn start(container: &Container, log: &Log) -> Result<()> {
     const O_WRONLY: i32 = 1;
     const O_NONBLOCK: i32 = 0o4000;
+    let turn = container.turn()?;
     match container.status()? {
         Status::Created => {}
         Status::Stopped => {
@@ -32,9 +34,14 @@ pub fn start(container: &Container, log: &Log) -> Result<()> {
                 "cannot start a container that has stopped".to_owned(),
             ));
         }
-        _ => {
+        Status::Running => {
             return Err(Error::State(
                 "cannot start an already running container".to_owned(),
+            ));
+        }
+        Status::Paused => {
+            return Err(Error::State(
+                "cannot start a container in the paused state".to_owned(),
             ));
         }
     }
@@ -48,6 +55,8 @@ pub fn start(container: &Container, log: &Log) -> Result<()> {
         Err(error) => return Err(error.into()),
     }
     std::fs::remove_file(&fifo).map_err(Error::file("failed to remove", &fifo))?;
+    // The hooks may take long, and use the runtime themselves.
+    drop(turn);
     let hooks = container.spec().hooks.clone().unwrap_or_default();
     if let Err(error) = hooks::run(
         "poststart",
@@ -72,10 +81,15 @@ pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
             return if all { Ok(()) } else { Err(Error::NotRunning) };
         }
         let cgroup = container.cgroup()?;
+        let pids = cgroup.pids()?;
+        if pids.is_empty() {
+            // An ordinary user's may have no cgroup.
+            return kill_first(container, signal);
+        }
         if signal == 9 {
             return Ok(cgroup.kill()?);
         }
-        for pid in cgroup.pids()? {
+        for pid in pids {
             match process::kill(pid, signal) {
                 Err(error) if error.errno() != 3 => return Err(error.into()),
                 _ => {}
@@ -83,6 +97,10 @@ pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
         }
         return Ok(());
     }
+    kill_first(container, signal)
+}
+
+fn kill_first(container: &Container, signal: i32) -> Result<()> {
     let status = container.status()?;
     if status == Status::Stopped {
         return Err(Error::NotRunning);
@@ -136,8 +154,32 @@ pub fn update(container: &Container, resources: &LinuxResources) -> Result<()> {
     Ok(container.cgroup()?.set(resources)?)
 }
 
-/// Deletes a stopped container; with `force` it is killed before.
+/// Deletes a stopped container; with `force` it is killed before. One that somebody else has deleted meanwhile is not found,
+/// also when another one has its id by now.
 pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
+    let _turn = container.turn()?;
+    delete_in_turn(container, force, log)
+}
+
+/// Deletes whatever has the id: a container, or what was left of one that was being made.
+pub fn delete_id(root: &Path, id: &str, force: bool, log: &Log) -> Result<()> {
+    crate::config::check_id(id)?;
+    let Some(_turn) = Turn::wait(&root.join(id))? else {
+        return if force { Ok(()) } else { Err(Error::NotFound) };
+    };
+    match Container::load(root, id) {
+        Ok(container) => delete_in_turn(&container, force, log),
+        // Killed in the middle of a `create`, it left a folder without a record.
+        Err(Error::NotFound) => delete_remains(root, id).map(drop),
+        // A record that cannot be read stands in the way of the id, and of the end of what runs under it.
+        Err(Error::Json { .. } | Error::State(_) | Error::File { .. }) if force => {
+            delete_remains(root, id).map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn delete_in_turn(container: &Container, force: bool, log: &Log) -> Result<()> {
     match container.status()? {
         Status::Stopped => {}
         // Its program never ran: there is nothing to lose.
@@ -199,7 +241,7 @@ fn remove(container: &Container, log: &Log) -> Result<()> {
 }
 
 /// Kills whoever is in a cgroup, and waits until they are gone.
-fn clear(cgroup: &gantry_cgroups::Manager) -> Result<()> {
+pub(crate) fn clear(cgroup: &gantry_cgroups::Manager) -> Result<()> {
     let deadline = Instant::now() + DEATH;
     while cgroup.pids().is_ok_and(|pids| !pids.is_empty()) && Instant::now() < deadline {
         cgroup.kill()?;
@@ -208,23 +250,54 @@ fn clear(cgroup: &gantry_cgroups::Manager) -> Result<()> {
     Ok(())
 }
 
+/// Ends a process that was noted, if it is still that one.
+fn end_noted(note: &str) -> Result<()> {
+    let Some((Ok(pid), Ok(start))) = note.split_once(' ').map(|(a, b)| (a.parse(), b.parse::<u64>())) else {
+        return Ok(());
+    };
+    if let Ok(pidfd) = process::pidfd_open(pid)
+        && gantry_sys::procfs::stat(pid).is_some_and(|stat| stat.start_time == start)
+    {
+        let _ = process::pidfd_signal(pidfd.as_fd(), 9);
+        process::pidfd_wait(pidfd.as_fd(), DEATH)?;
+    }
+    Ok(())
+}
+
 /// Removes what a `create` left that was killed before it wrote the record. Whether there was anything.
-pub fn delete_remains(root: &Path, id: &str) -> Result<bool> {
-    crate::config::check_id(id)?;
+fn delete_remains(root: &Path, id: &str) -> Result<bool> {
     let folder = root.join(id);
+    if let Ok(note) = std::fs::read_link(folder.join(PROCESS)) {
+        end_noted(&note.to_string_lossy())?;
+    }
     if let Ok(path) = std::fs::read_link(folder.join(INTENT)) {
         // Its process may wait there to be started by somebody who does not know of it.
         let cgroup = gantry_cgroups::Manager::recall(&path.to_string_lossy())?;
         clear(&cgroup)?;
         cgroup.destroy()?;
     }
-    match std::fs::remove_dir_all(&folder) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(Error::File {
-            what: "failed to remove",
-            path: folder,
-            source,
-        }),
+    crate::folder::remove(&folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process that is in no cgroup is found by its note, and nobody else of the same number is.
+    #[test]
+    fn a_noted_process_is_ended() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let pid = child.id() as process::Pid;
+        let folder = tempfile::tempdir().unwrap();
+        crate::state::Claim::note_process(folder.path(), pid).unwrap();
+        end_noted(&format!("{pid} 1")).unwrap();
+        assert!(child.try_wait().unwrap().is_none());
+        let id = folder.path().file_name().unwrap().to_str().unwrap();
+        assert!(delete_remains(folder.path().parent().unwrap(), id).unwrap());
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()),
+            Some(9)
+        );
+        std::fs::create_dir(folder.path()).unwrap();
     }
 }

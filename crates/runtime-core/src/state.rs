@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use gantry_cgroups::{FreezerState, Manager, Unit};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::check_id;
 use crate::error::{Error, Result};
+use crate::folder::Turn;
 
 /// The version of the record.
 const VERSION: u32 = 1;
@@ -70,6 +71,8 @@ pub struct Container {
     folder: PathBuf,
     record: Record,
     spec: Spec,
+    /// Which file the record was: inode and the time of its making.
+    stamp: (u64, i64, i64),
 }
 
 /// What a new record says.
@@ -93,6 +96,7 @@ pub struct New<'a> {
 pub struct Claim {
     folder: PathBuf,
     kept: bool,
+    turn: Option<Turn>,
 }
 
 impl Claim {
@@ -105,15 +109,32 @@ impl Claim {
             .create(root)
             .map_err(Error::file("failed to make", root))?;
         let folder = root.join(id);
-        match DirBuilder::new().mode(0o711).create(&folder) {
-            Ok(()) => Ok(Self { folder, kept: false }),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Error::Exists),
-            Err(source) => Err(Error::File {
-                what: "failed to make",
-                path: folder,
-                source,
-            }),
+        loop {
+            match DirBuilder::new().mode(0o711).create(&folder) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Err(Error::Exists),
+                Err(source) => {
+                    return Err(Error::File {
+                        what: "failed to make",
+                        path: folder,
+                        source,
+                    });
+                }
+            }
+            // A `delete` may have taken the empty folder for what somebody left, and removed it.
+            if let Some(turn) = Turn::wait(&folder)? {
+                return Ok(Self {
+                    folder,
+                    kept: false,
+                    turn: Some(turn),
+                });
+            }
         }
+    }
+
+    /// For the container's process: it must not hold the lock of who makes it.
+    pub(crate) fn forked(&mut self) {
+        self.turn = None;
     }
 
     /// The folder.
@@ -126,6 +147,14 @@ impl Claim {
         let note = self.folder.join(INTENT);
         // A link's target is written in one call, whole or not at all.
         std::os::unix::fs::symlink(cgroup, &note).map_err(Error::file("failed to write", note))
+    }
+
+    /// Notes the process too, for one that is in no cgroup to be found by.
+    pub(crate) fn note_process(folder: &Path, pid: Pid) -> Result<()> {
+        let stat = procfs::stat(pid).ok_or(Error::NotRunning)?;
+        let note = folder.join(PROCESS);
+        std::os::unix::fs::symlink(format!("{pid} {}", stat.start_time), &note)
+            .map_err(Error::file("failed to write", note))
     }
 
     /// Writes the record: the container exists.
@@ -164,7 +193,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.kept {
-            let _ = fs::remove_dir_all(&self.folder);
+            let _ = crate::folder::remove(&self.folder);
         }
     }
 }
@@ -192,8 +221,15 @@ pub(crate) fn write_atomically(path: &Path, data: &[u8]) -> Result<()> {
     })
 }
 
+fn stamp(file: &fs::Metadata) -> (u64, i64, i64) {
+    (file.ino(), file.mtime(), file.mtime_nsec())
+}
+
 /// The name of the note of a container that is being made: a link to the path of its cgroup.
 pub(crate) const INTENT: &str = "intent";
+
+/// The name of the note of a process that is in no cgroup: a link to its id and the time of its start.
+pub(crate) const PROCESS: &str = "process";
 
 /// The name of the FIFO.
 pub(crate) const FIFO: &str = "exec.fifo";
@@ -204,14 +240,19 @@ impl Container {
         check_id(id)?;
         let folder = root.join(id);
         let path = folder.join("state.json");
-        let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
+        let mut text = String::new();
+        let read = fs::File::open(&path).and_then(|mut file| {
+            file.read_to_string(&mut text)?;
+            file.metadata()
+        });
+        let stamp = stamp(&read.map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => Error::NotFound,
             _ => Error::File {
                 what: "failed to read",
                 path: path.clone(),
                 source,
             },
-        })?;
+        })?);
         let record: Record = serde_json::from_str(&text).map_err(|source| Error::Json {
             path: path.clone(),
             source,
@@ -225,7 +266,21 @@ impl Container {
         }
         let spec =
             serde_json::from_str(record.config.get()).map_err(|source| Error::Json { path, source })?;
-        Ok(Self { folder, record, spec })
+        Ok(Self {
+            folder,
+            record,
+            spec,
+            stamp,
+        })
+    }
+
+    /// The right to change it, if it still is the container whose record was read.
+    pub(crate) fn turn(&self) -> Result<Turn> {
+        let turn = Turn::wait(&self.folder)?.ok_or(Error::NotFound)?;
+        match fs::metadata(self.folder.join("state.json")) {
+            Ok(now) if stamp(&now) == self.stamp => Ok(turn),
+            _ => Err(Error::NotFound),
+        }
     }
 
     /// All containers of a root, by id; those that cannot be read are left out.
@@ -247,11 +302,10 @@ impl Container {
         if !self.alive() {
             return Ok(Status::Stopped);
         }
-        if self.fifo().exists() {
-            return Ok(Status::Created);
-        }
         match self.cgroup()?.freezer_state()? {
+            // Also one that was not started yet.
             Some(FreezerState::Frozen) => Ok(Status::Paused),
+            _ if self.fifo().exists() => Ok(Status::Created),
             _ => Ok(Status::Running),
         }
     }
@@ -316,14 +370,7 @@ impl Container {
 
     /// Removes the record and all beside it.
     pub(crate) fn forget(&self) -> Result<()> {
-        match fs::remove_dir_all(&self.folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::File {
-                what: "failed to remove",
-                path: self.folder.clone(),
-                source: error,
-            }),
-            _ => Ok(()),
-        }
+        crate::folder::remove(&self.folder).map(drop)
     }
 
     /// The state as hooks and `state` see it.

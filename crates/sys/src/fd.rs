@@ -55,6 +55,16 @@ pub fn inherited(number: RawFd) -> Option<OwnedFd> {
     open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Takes the lock of an open file or folder, until every copy of the descriptor is closed. False: somebody else has it.
+pub fn try_lock(fd: BorrowedFd<'_>) -> crate::Result<bool> {
+    // SAFETY: takes two integers.
+    let result = unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    match crate::error::check(result, || "lock".to_owned()) {
+        Err(error) if error.errno() == libc::EWOULDBLOCK => Ok(false),
+        other => other.map(|_| true),
+    }
+}
+
 /// Lets the next program that is executed have a descriptor.
 pub fn keep_on_exec(fd: BorrowedFd<'_>) -> crate::Result<()> {
     // SAFETY: integers only.

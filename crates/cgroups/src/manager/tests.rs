@@ -239,3 +239,37 @@ fn version_2_does_the_same() {
     clean(&manager);
     assert!(!manager.exists());
 }
+
+/// A unit of the same name that systemd refused to make again is somebody else's, with all that is in it.
+#[test]
+fn a_unit_that_was_not_started_is_not_stopped() {
+    let manager = manager("unit/c");
+    manager.create().unwrap();
+    let mut other = manager.clone();
+    let wanted = Wanted::new(Some("system.slice:x:y"), "y", &BTreeMap::new(), false).unwrap();
+    other.unit = Some(wanted.unit.clone());
+    other.wanted = Some(wanted);
+    assert!(!other.is_ours());
+    other.destroy().unwrap();
+    assert!(manager.exists());
+    other.started.store(true, Ordering::Relaxed);
+    assert!(other.is_ours());
+    manager.destroy().unwrap();
+    for folder in &manager.folders {
+        let _ = fs::remove_dir(folder.parent().unwrap());
+        let _ = fs::remove_dir(folder.parent().unwrap().parent().unwrap());
+    }
+}
+
+/// With version 1 a relative path is another one in each hierarchy.
+#[test]
+fn a_note_has_the_path_of_each_hierarchy() {
+    let mut layout = Layout::detect().unwrap();
+    for (at, hierarchy) in layout.hierarchies.iter_mut().enumerate() {
+        hierarchy.own = PathBuf::from(format!("own {at}/x"));
+    }
+    let relative = Manager::in_layout(layout.clone(), Some("a:b"), "id").unwrap();
+    let recalled = Manager::recall(&relative.note()).unwrap();
+    assert_eq!(recalled.folders, relative.folders);
+    assert_eq!(recalled.layout.hierarchies.len(), layout.hierarchies.len());
+}

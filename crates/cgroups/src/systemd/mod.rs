@@ -9,6 +9,7 @@ mod variant;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gantry_oci::runtime::LinuxResources;
@@ -98,8 +99,14 @@ impl Wanted {
         Ok(format!("{}{inner}", own.trim_end_matches('/')).into())
     }
 
-    /// Makes it, with the process in it.
-    pub(crate) fn start(&self, pid: Pid, resources: &LinuxResources, cgroup: Version) -> Result<()> {
+    /// Makes it, with the process in it. `started` says afterwards whether systemd has begun, however that ended.
+    pub(crate) fn start(
+        &self,
+        pid: Pid,
+        resources: &LinuxResources,
+        cgroup: Version,
+        started: &AtomicBool,
+    ) -> Result<()> {
         let mut bus = connect(self.unit.user)?;
         let version = version(&mut bus, resources);
         let properties = self
@@ -132,6 +139,9 @@ impl Wanted {
             reset(&mut bus, &self.unit.name);
             made = manager(&mut bus, "StartTransientUnit", &body);
         }
+        // Without an answer it may have.
+        let refused = matches!(made, Err(BusError::Refused { .. }));
+        started.store(!refused, Ordering::Relaxed);
         let job = made.map_err(|error| failed(told())(error))?;
         let result = finished(&mut bus, &job, JOB);
         let why = match result {

@@ -61,9 +61,9 @@ fn defaults() -> Result<Options, String> {
 }
 
 /// What criu is told of cgroups if nobody says anything.
-fn finish(options: &mut Options) {
+fn finish(options: &mut Options, mode: &str) {
     if !options.values.iter().any(|(name, _)| *name == "manage-cgroups") {
-        options.values.push(("manage-cgroups", "soft".to_owned()));
+        options.values.push(("manage-cgroups", mode.to_owned()));
     }
 }
 
@@ -84,7 +84,7 @@ pub(super) fn checkpoint(global: &Global, mut args: Args) -> Outcome {
     }
     let id = args.id("checkpoint")?;
     args.end("checkpoint")?;
-    finish(&mut options);
+    finish(&mut options, "soft");
     let container = Container::load(&global.root, &id).map_err(sentence)?;
     core::checkpoint(&container, &options, &global.open_log()?)
         .map(|()| 0)
@@ -117,7 +117,8 @@ pub(super) fn restore(global: &Global, mut args: Args) -> Outcome {
     }
     let id = args.id("restore")?;
     args.end("restore")?;
-    finish(&mut options);
+    // It is in the cgroup already, and stays there with all that it makes.
+    finish(&mut options, "ignore");
     let failed = failed("restore");
     if flags.subreaper && !flags.detach {
         gantry_runtime_core::become_subreaper().map_err(sentence)?;

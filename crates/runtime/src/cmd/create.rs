@@ -182,6 +182,7 @@ pub(super) fn run(global: &Global, mut args: Args) -> Outcome {
     let created = make(global, &id, &mut flags, "run")?;
     let container = Container::load(&global.root, &id).map_err(sentence)?;
     if let Err(error) = lifecycle::start(&container, &global.open_log()?) {
+        // Unless it is deleted already, as a failing hook has it.
         let _ = lifecycle::delete(&container, true, &global.open_log()?);
         return Err(failed("run")(error));
     }

@@ -1,6 +1,5 @@
 //! `start`, `kill`, `delete`, `pause`, `resume`.
 
-use gantry_runtime_core::error::Error;
 use gantry_runtime_core::lifecycle as core;
 use gantry_runtime_core::signal;
 use gantry_runtime_core::state::Container;
@@ -62,22 +61,7 @@ pub(super) fn delete(global: &Global, mut args: Args) -> Outcome {
     }
     let id = args.id("delete")?;
     args.end("delete")?;
-    match Container::load(&global.root, &id) {
-        Ok(container) => core::delete(&container, force, &global.open_log()?)
-            .map(|()| 0)
-            .map_err(sentence),
-        // Killed in the middle of a `create`, it left a folder without a record.
-        Err(Error::NotFound) => match core::delete_remains(&global.root, &id).map_err(sentence)? {
-            true => Ok(0),
-            false if force => Ok(0),
-            false => Err(sentence(Error::NotFound)),
-        },
-        // A record that cannot be read stands in the way of the id, and of the end of what runs under it.
-        Err(Error::Json { .. } | Error::State(_) | Error::File { .. }) if force => {
-            core::delete_remains(&global.root, &id)
-                .map(|_| 0)
-                .map_err(sentence)
-        }
-        Err(error) => Err(sentence(error)),
-    }
+    core::delete_id(&global.root, &id, force, &global.open_log()?)
+        .map(|()| 0)
+        .map_err(sentence)
 }

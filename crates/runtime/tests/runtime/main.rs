@@ -8,4 +8,6 @@ mod inside;
 mod killed;
 mod libseccomp;
 mod races;
+mod restored;
 mod seccomp;
+mod turns;

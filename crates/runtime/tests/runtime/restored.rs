@@ -1,0 +1,124 @@
+//! `restore`, with a program in criu's place that does what a test needs of it: the real one does not run on every kernel.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use gantry_testkit::cmd::{Said, run};
+
+use crate::container::Container;
+
+impl Container {
+    /// A restore whose criu is a script.
+    fn restore(&self, criu: &str, flags: &[&str]) -> Command {
+        let bin = self.place.join("bin");
+        fs::create_dir_all(&bin).expect("a folder");
+        let script = format!(
+            "#!/bin/sh\ncase $1 in --version) exit 0;; esac\n\
+             value() {{ name=$1; shift; while [ \"$1\" != \"$name\" ]; do shift; done; echo \"$2\"; }}\n\
+             pid_file=$(value --pidfile \"$@\"); root=$(value --root \"$@\")\n{criu}\n"
+        );
+        let path = bin.join("criu");
+        fs::write(&path, script).expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
+        let dir = self.bundle.dir().display().to_string();
+        let images = self.place.join("images").display().to_string();
+        fs::create_dir_all(&images).expect("a folder");
+        let id = self.id();
+        let mut words = vec!["restore", "--detach", "--bundle", &dir, "--image-path", &images];
+        words.extend(flags);
+        words.push(&id);
+        let before = format!("PATH={}:$PATH; export PATH;", bin.display());
+        let mut command = self.command(&before, &words);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn listing(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.bundle.rootfs())
+            .expect("the root file system")
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// Makes the container's process, which must not hold our pipes.
+const MAKES: &str = "test -e \"$root/bin/sh\" || exit 7\n\
+                     sleep 100 </dev/null >/dev/null 2>&1 &\necho $! >\"$pid_file\"";
+
+fn no_mount_is_left(container: &Container) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    let state = container.place.join("state").display().to_string();
+    assert!(!mounts.contains(&state), "{mounts}");
+}
+
+#[test]
+fn a_failure_after_criu_keeps_the_root_file_system() {
+    let container = Container::new("true");
+    let said = run(&mut container.restore(MAKES, &[]));
+    said.success();
+    container.delete();
+    let before = container.listing();
+    let said: Said = run(&mut container.restore(MAKES, &["--pid-file", "/no/such/dir/pid"]));
+    said.failure("/no/such/dir/pid");
+    assert_eq!(container.listing(), before);
+    container.is_gone();
+    no_mount_is_left(&container);
+}
+
+#[test]
+fn a_restore_that_was_killed_keeps_the_root_file_system() {
+    let container = Container::new("true");
+    // The places of mounts are made in it.
+    run(&mut container.restore("exit 3", &[])).failure("criu failed");
+    let before = container.listing();
+    let status = container
+        .restore("kill -9 $PPID; sleep 100", &[])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert_eq!(status.expect("the runtime").code(), None);
+    no_mount_is_left(&container);
+    container.delete();
+    assert_eq!(container.listing(), before);
+    container.is_gone();
+}
+
+/// What does not work is refused, not passed over.
+#[test]
+fn a_terminal_is_refused() {
+    let container = Container::new("true");
+    run(&mut container.restore(MAKES, &["--console-socket", "/no/such/socket"]))
+        .failure("restore of a container with a terminal is not supported");
+    container.is_gone();
+}
+
+/// It is in the cgroup, under its limits, as if it had been made there; not where criu would put it.
+#[test]
+fn its_limits_hold() {
+    let container = Container::new("true");
+    container.bundle.change(|config| {
+        config["linux"]["resources"]["pids"] = serde_json::json!({ "limit": 77 });
+    });
+    run(&mut container.restore(
+        &format!("case $* in *--manage-cgroups=ignore*) ;; *) exit 5;; esac\n{MAKES}"),
+        &[],
+    ))
+    .success();
+    let folders = gantry_testkit::kernel::cgroups(container.place.cgroup());
+    let limits: Vec<_> = folders
+        .iter()
+        .filter_map(|folder| fs::read_to_string(folder.join("pids.max")).ok())
+        .collect();
+    assert!(limits.contains(&"77\n".to_owned()), "{limits:?}");
+    let inside = folders
+        .iter()
+        .filter_map(|folder| fs::read_to_string(folder.join("cgroup.procs")).ok());
+    assert!(inside.into_iter().any(|pids| !pids.is_empty()));
+    run(&mut container.restore(MAKES, &["--manage-cgroups-mode", "full"])).failure("is not supported");
+    container.delete();
+    container.is_gone();
+}
