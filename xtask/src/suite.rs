@@ -14,6 +14,7 @@ const PACKAGES: &[&str] = &[
     "ca-certificates",
     "containerd",
     "crun",
+    "dbus-daemon",
     "docker-registry",
     "docker.io",
     "e2fsprogs",

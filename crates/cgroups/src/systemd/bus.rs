@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(unescape("%2fx%zz%"), b"/x%zz%");
     }
 
-    /// A bus of Debian's own, where it is installed.
+    /// A bus of Debian's own.
     #[test]
     fn a_real_bus_answers() {
         let folder = std::env::temp_dir().join(format!("gantry-bus-{}", std::process::id()));
@@ -323,9 +323,7 @@ mod tests {
             .arg(folder.join("bus.conf"))
             .stderr(std::process::Stdio::null())
             .spawn();
-        let Ok(mut daemon) = daemon else {
-            return std::fs::remove_dir_all(&folder).unwrap();
-        };
+        let mut daemon = daemon.expect("dbus-daemon");
         let result = std::panic::catch_unwind(|| {
             let deadline = Instant::now() + Duration::from_secs(20);
             while !socket.exists() && Instant::now() < deadline {
