@@ -8,17 +8,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use gantry_cgroups::{Manager, Named, Version};
+use gantry_cgroups::{Manager, Version};
 use gantry_oci::runtime::{LinuxNamespaceType, Mount};
 use gantry_sys::mount::{self, Options as MountOptions};
 use gantry_sys::process::{self, Forked, Pid};
 use gantry_sys::{ns, path, prctl};
 
+use crate::announce::announce;
 use crate::config::Config;
-use crate::create::{Created, Options as CreateOptions, refuse_foreign};
+use crate::create::{Created, Options as CreateOptions};
 use crate::error::{Error, Result, chain};
 use crate::lifecycle;
 use crate::log::Log;
+use crate::making::{Unfinished, claim_cgroup, resources};
 use crate::plan;
 use crate::protocol::{Channel, Message};
 use crate::sources::is_bind;
@@ -155,15 +157,7 @@ pub fn restore(
     available()?;
     let linux = config.linux();
     let claim = Claim::new(root, id)?;
-    let cgroup = Manager::named(&Named {
-        path: Some(&linux.cgroups_path),
-        id,
-        systemd: create.systemd_cgroup,
-        rootless: create.rootless.unwrap_or_else(gantry_cgroups::rootless),
-        annotations: Some(&config.spec.annotations),
-    })?;
-    refuse_foreign(&cgroup)?;
-    claim.intend(&cgroup.note())?;
+    let cgroup = claim_cgroup(&claim, id, config, create)?;
     let stage = claim.folder().join("criu-root");
     make_folder(&stage)?;
     let mounts = &config.spec.mounts;
@@ -198,12 +192,8 @@ pub fn restore(
     {
         criu.arg("--inherit-fd").arg(format!("fd[{number}]:{stream}"));
     }
-    let mut resources = linux.resources.clone().unwrap_or_default();
-    resources.devices.extend(plan::always_allowed());
-    let attempt = Attempt {
-        cgroup: &cgroup,
-        done: false,
-    };
+    let resources = resources(&linux);
+    let mut unfinished = Unfinished::new(&cgroup);
     cgroup.create_for(0, &resources)?;
     cgroup.set_devices(&resources)?;
     cgroup.set_first(&resources)?;
@@ -229,24 +219,19 @@ pub fn restore(
         .map_err(|_| Error::Init(format!("criu wrote no process id: {text:?}")))?;
     // From here on it is a child of ours.
     let pidfd = process::pidfd_open(pid)?;
+    let noted = announce(pid, pidfd.as_fd(), None, create.pid_file.as_deref());
     let new = New {
         id,
         pid,
-        bundle: &config.bundle,
-        rootfs: &config.rootfs,
-        config: &config.text,
+        config,
         cgroup: &cgroup,
-    };
-    let noted = match &create.pid_file {
-        Some(path) => write_atomically(path, pid.to_string().as_bytes()),
-        None => Ok(()),
     };
     if let Err(error) = noted.and_then(|()| claim.keep(&new)) {
         let _ = process::kill(pid, 9);
         let _ = process::wait(pid);
         return Err(error);
     }
-    attempt.succeed();
+    unfinished.finish();
     Ok(Created {
         pid,
         pidfd,
@@ -407,27 +392,6 @@ fn make_places(rootfs: &Path, mounts: &[Mount]) -> Result<()> {
         drop(made?);
     }
     Ok(())
-}
-
-/// A cgroup that is cleared and removed unless the container comes to be.
-struct Attempt<'a> {
-    cgroup: &'a Manager,
-    done: bool,
-}
-
-impl Attempt<'_> {
-    fn succeed(mut self) {
-        self.done = true;
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        if !self.done {
-            let _ = lifecycle::clear(self.cgroup);
-            let _ = self.cgroup.destroy();
-        }
-    }
 }
 
 /// Where criu makes the processes: the root file system is a mount of its own, as criu wants it, and only in criu's

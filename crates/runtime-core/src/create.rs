@@ -5,18 +5,21 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use gantry_cgroups::{Manager, Named};
+use gantry_cgroups::Manager;
 use gantry_oci::runtime::{ContainerState, Hooks};
 use gantry_sys::process::{self, Forked, Pid};
 
+use crate::announce::announce;
 use crate::config::Config;
+use crate::console::Console;
 use crate::error::{Error, Result};
-use crate::init::{self, Receiver, Setup};
+use crate::init::{self, Setup};
 use crate::log::Log;
+use crate::making::{Unfinished, claim_cgroup, resources};
 use crate::plan::{self, Namespaces};
 use crate::protocol::{Channel, Message};
 use crate::state::{Claim, FIFO, New};
-use crate::{birth, hooks, idmap, netdev, oom, pidfile, seccomp, sources};
+use crate::{birth, hooks, idmap, netdev, oom, seccomp, sources};
 
 /// How a container is to be made, beside its bundle.
 #[derive(Debug, Default)]
@@ -59,49 +62,16 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
     let linux = config.linux();
     let process = config.spec.process.as_ref();
     let process = process.ok_or_else(|| Error::Config("process property must not be empty".to_owned()))?;
-    let terminal = process.terminal;
-    if options.console_socket.is_some() && !terminal {
-        return Err(Error::Config(
-            "cannot use console socket if runc will not detach or allocate tty".to_owned(),
-        ));
-    }
     let namespaces = Namespaces::of(&linux);
     let filter = seccomp::compile(linux.seccomp.as_ref())?;
 
     let mut claim = Claim::new(root, id)?;
-    let cgroup = Manager::named(&Named {
-        path: Some(&linux.cgroups_path),
-        id,
-        systemd: options.systemd_cgroup,
-        rootless: options.rootless.unwrap_or_else(gantry_cgroups::rootless),
-        annotations: Some(&config.spec.annotations),
-    })?;
-    refuse_foreign(&cgroup)?;
-    claim.intend(&cgroup.note())?;
+    let cgroup = claim_cgroup(&claim, id, config, options)?;
     let fifo_path = claim.folder().join(FIFO);
     let fifo = make_fifo(&fifo_path)?;
-    let console = match (&options.console_socket, terminal) {
-        (Some(path), _) => Some(Console::Send(connect(path)?)),
-        (None, true) => Some(Console::Keep),
-        (None, false) => None,
-    };
-    let console_pair = match console {
-        Some(Console::Keep) => Some(gantry_sys::socket::pair()?),
-        _ => None,
-    };
+    let console = Console::open(options.console_socket.as_deref(), process.terminal)?;
     let (ours, theirs) = Channel::pair()?;
     let hooks = config.spec.hooks.clone().unwrap_or_default();
-    let console_end = match (&console, &console_pair) {
-        (Some(Console::Send(socket)), _) => Some(Receiver {
-            socket: socket.as_fd(),
-            ours: false,
-        }),
-        (_, Some((_, end))) => Some(Receiver {
-            socket: end.as_fd(),
-            ours: true,
-        }),
-        _ => None,
-    };
     let setup = Setup {
         id,
         config,
@@ -111,7 +81,7 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
         hooks: &hooks,
         cgroup: &cgroup,
         filter: filter.as_ref(),
-        console: console_end,
+        console: console.receiver(),
         fifo: fifo.as_fd(),
         options,
         by_root: process::euid() == 0,
@@ -129,58 +99,22 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
     let mut attempt = Attempt {
         pid,
         cgroup: &cgroup,
+        unfinished: Unfinished::new(&cgroup),
         reaped: false,
         folder: claim.folder().to_owned(),
-        done: false,
     };
     attempt.raise(id, config, &hooks, &namespaces, &ours)?;
-    let new = New {
+    let (socket, file) = (options.pidfd_socket.as_deref(), options.pid_file.as_deref());
+    announce(pid, pidfd.as_fd(), socket, file)?;
+    let console = console.take()?;
+    claim.keep(&New {
         id,
         pid,
-        bundle: &config.bundle,
-        rootfs: &config.rootfs,
-        config: &config.text,
+        config,
         cgroup: &cgroup,
-    };
-    if let Some(path) = &options.pidfd_socket {
-        gantry_sys::socket::send(connect(path)?.as_fd(), b"pidfd", Some(pidfd.as_fd()))?;
-    }
-    if let Some(path) = &options.pid_file {
-        pidfile::write(path, pid)?;
-    }
-    let console = match console_pair {
-        Some((end, _)) => gantry_sys::socket::receive(end.as_fd(), 256)?.1,
-        None => None,
-    };
-    claim.keep(&new)?;
-    attempt.done = true;
+    })?;
+    attempt.unfinished.finish();
     Ok(Created { pid, pidfd, console })
-}
-
-enum Console {
-    Send(std::os::unix::net::UnixStream),
-    Keep,
-}
-
-fn connect(path: &Path) -> Result<std::os::unix::net::UnixStream> {
-    gantry_sys::socket::connect(path).map_err(Error::file("failed to connect to", path))
-}
-
-/// A cgroup with processes in it is somebody else's.
-pub(crate) fn refuse_foreign(cgroup: &Manager) -> Result<()> {
-    if !cgroup.exists() {
-        return Ok(());
-    }
-    // Whoever was put into it would stop there.
-    if cgroup.freezer_state()? != Some(gantry_cgroups::FreezerState::Thawed) {
-        return Err(Error::State("container's cgroup unexpectedly frozen".to_owned()));
-    }
-    match cgroup.pids()?.len() {
-        0 => Ok(()),
-        count => Err(Error::State(format!(
-            "container's cgroup is not empty: {count} process(es) found"
-        ))),
-    }
 }
 
 /// Makes the FIFO and opens it for reading without waiting for a writer.
@@ -192,15 +126,15 @@ fn make_fifo(path: &Path) -> Result<OwnedFd> {
     Ok(gantry_sys::path::open(path, READ_NONBLOCK)?)
 }
 
-/// A process that is being set up: killed and its cgroup removed when it is dropped before it is done.
+/// A process that is being set up: killed, and then its cgroup removed, when it is dropped before it is done.
 struct Attempt<'a> {
     pid: Pid,
     cgroup: &'a Manager,
+    unfinished: Unfinished<'a>,
     /// Its number may be another's by now.
     reaped: bool,
     /// The container's.
     folder: PathBuf,
-    done: bool,
 }
 
 impl Attempt<'_> {
@@ -271,8 +205,7 @@ impl Attempt<'_> {
 
     fn prepare(&self, namespaces: &Namespaces, config: &Config) -> Result<()> {
         let linux = config.linux();
-        let mut resources = linux.resources.clone().unwrap_or_default();
-        resources.devices.extend(plan::always_allowed());
+        let resources = resources(&linux);
         let failed = |what: &'static str| {
             move |error: gantry_cgroups::Error| {
                 Error::Init(format!("{what}: {}", crate::error::chain(&error)))
@@ -307,16 +240,9 @@ fn during_init(why: &str) -> Error {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if !self.done {
-            if !self.reaped {
-                let _ = process::kill(self.pid, 9);
-                let _ = process::wait(self.pid);
-            }
-            if self.cgroup.is_ours() {
-                // Without a namespace of process ids it may have left others.
-                let _ = crate::lifecycle::clear(self.cgroup);
-                let _ = self.cgroup.destroy();
-            }
+        if !self.unfinished.is_finished() && !self.reaped {
+            let _ = process::kill(self.pid, 9);
+            let _ = process::wait(self.pid);
         }
     }
 }

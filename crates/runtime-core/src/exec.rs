@@ -8,13 +8,14 @@ use gantry_oci::runtime::{LinuxNamespaceType, Process};
 use gantry_sys::process::{self, Forked, Pid};
 use gantry_sys::{ns, prctl};
 
+use crate::announce::announce;
 use crate::birth;
 use crate::check::check_process;
+use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::init;
 use crate::log::Log;
 use crate::oom;
-use crate::pidfile;
 use crate::plan::{self, Namespaces};
 use crate::protocol::{Channel, Message};
 use crate::seccomp::{self, Filter};
@@ -73,31 +74,7 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
     if !container.alive() {
         return Err(Error::NotRunning);
     }
-    let console = match (&options.console_socket, process.terminal) {
-        (Some(path), true) => {
-            Some(gantry_sys::socket::connect(path).map_err(Error::file("failed to connect to", path))?)
-        }
-        (Some(_), false) => {
-            return Err(Error::Config(
-                "cannot use console socket if runc will not detach or allocate tty".to_owned(),
-            ));
-        }
-        (None, _) => None,
-    };
-    let pair = (process.terminal && console.is_none())
-        .then(gantry_sys::socket::pair)
-        .transpose()?;
-    let console_end = match (&console, &pair) {
-        (Some(socket), _) => Some(init::Receiver {
-            socket: socket.as_fd(),
-            ours: false,
-        }),
-        (None, Some((_, end))) => Some(init::Receiver {
-            socket: end.as_fd(),
-            ours: true,
-        }),
-        (None, None) => None,
-    };
+    let console = Console::open(options.console_socket.as_deref(), process.terminal)?;
     let flags = joined(container, &linux);
     let user = flags & plan::flag(LinuxNamespaceType::User);
     // An ordinary user may enter the others only as root of that namespace.
@@ -119,7 +96,7 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         filter: filter.as_ref(),
         container: container.id(),
         linux: &linux,
-        console: console_end,
+        console: console.receiver(),
         options,
     };
     let made = match staged {
@@ -145,17 +122,9 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         let _ = process::wait(pid);
         return Err(error);
     }
-    if let Some(path) = &options.pidfd_socket {
-        let socket = gantry_sys::socket::connect(path).map_err(Error::file("failed to connect to", path))?;
-        gantry_sys::socket::send(socket.as_fd(), b"pidfd", Some(pidfd.as_fd()))?;
-    }
-    if let Some(path) = &options.pid_file {
-        pidfile::write(path, pid)?;
-    }
-    let console = match pair {
-        Some((end, _)) => gantry_sys::socket::receive(end.as_fd(), 256)?.1,
-        None => None,
-    };
+    let (socket, file) = (options.pidfd_socket.as_deref(), options.pid_file.as_deref());
+    announce(pid, pidfd.as_fd(), socket, file)?;
+    let console = console.take()?;
     Ok(Executed { pid, pidfd, console })
 }
 

@@ -15,14 +15,16 @@ pub mod plan;
 pub mod protocol;
 pub mod state;
 
+mod announce;
 mod birth;
+mod console;
 mod folder;
 mod hooks;
 mod idmap;
 mod init;
+mod making;
 mod netdev;
 mod oom;
-mod pidfile;
 mod seccomp;
 mod sources;
 mod sysctl;

@@ -12,7 +12,7 @@ use gantry_sys::process::Pid;
 use gantry_sys::procfs;
 use serde::{Deserialize, Serialize};
 
-use crate::config::check_id;
+use crate::config::{Config, check_id};
 use crate::error::{Error, Result};
 use crate::folder::Turn;
 
@@ -81,12 +81,8 @@ pub struct New<'a> {
     pub id: &'a str,
     /// Its process.
     pub pid: Pid,
-    /// Its bundle.
-    pub bundle: &'a Path,
-    /// Its root file system.
-    pub rootfs: &'a Path,
-    /// The configuration's text.
-    pub config: &'a str,
+    /// What it is made of.
+    pub config: &'a Config,
     /// Its cgroup.
     pub cgroup: &'a Manager,
 }
@@ -160,19 +156,19 @@ impl Claim {
     /// Writes the record: the container exists.
     pub fn keep(mut self, new: &New<'_>) -> Result<()> {
         let stat = procfs::stat(new.pid).ok_or(Error::NotRunning)?;
-        let config = serde_json::value::RawValue::from_string(new.config.to_owned()).map_err(|source| {
-            Error::Json {
-                path: new.bundle.join("config.json"),
-                source,
-            }
+        let bundle = &new.config.bundle;
+        let text = new.config.text.clone();
+        let config = serde_json::value::RawValue::from_string(text).map_err(|source| Error::Json {
+            path: bundle.join("config.json"),
+            source,
         })?;
         let record = Record {
             version: VERSION,
             id: new.id.to_owned(),
             pid: new.pid,
             start_time: stat.start_time,
-            bundle: new.bundle.to_owned(),
-            rootfs: new.rootfs.to_owned(),
+            bundle: bundle.clone(),
+            rootfs: new.config.rootfs.clone(),
             created: gantry_sys::trace::rfc3339(std::time::SystemTime::now()),
             uid: gantry_sys::process::euid(),
             cgroup_paths: new.cgroup.paths(),

@@ -1,18 +1,38 @@
-//! The file that tells others a process's number: in a folder of theirs, which may be anybody's. Must not know whose process
-//! it is.
+//! How callers are told of a process: by its descriptor at a socket, by its number in a file. Both are in folders of theirs,
+//! which may be anybody's. Must not know whose process it is.
 
 use std::fs;
 use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use gantry_sys::process::Pid;
 
 use crate::error::{Error, Result};
 
-/// Writes it so that it is there whole or not at all, readable as the caller's umask has it. Nothing that somebody put there
-/// before is written to.
-pub(crate) fn write(path: &Path, pid: Pid) -> Result<()> {
+/// Tells in those of the two ways that the caller named.
+pub(crate) fn announce(
+    pid: Pid,
+    pidfd: BorrowedFd<'_>,
+    socket: Option<&Path>,
+    file: Option<&Path>,
+) -> Result<()> {
+    if let Some(path) = socket {
+        gantry_sys::socket::send(connect(path)?.as_fd(), b"pidfd", Some(pidfd))?;
+    }
+    file.map_or(Ok(()), |path| write(path, pid))
+}
+
+/// Connects to a socket that the caller named.
+pub(crate) fn connect(path: &Path) -> Result<UnixStream> {
+    gantry_sys::socket::connect(path).map_err(Error::file("failed to connect to", path))
+}
+
+/// Writes the number so that it is there whole or not at all, readable as the caller's umask has it. Nothing that somebody put
+/// there before is written to.
+fn write(path: &Path, pid: Pid) -> Result<()> {
     const ATTEMPTS: u32 = 100;
     let failed = Error::file("failed to write", path);
     let mut at = 0;
