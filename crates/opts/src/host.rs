@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use gantry_oci::runtime::IPC_SYSCTLS;
 use thiserror::Error;
 
 /// Why one of these cannot be read.
@@ -62,22 +63,11 @@ pub fn link(text: &str) -> Result<String, HostError> {
     Ok(text.to_owned())
 }
 
-const SYSCTLS: &[&str] = &[
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-];
-
 /// Reads `name=value` of a kernel parameter that a container has of its own.
 pub fn sysctl(text: &str) -> Result<(String, String), HostError> {
     let bad = || HostError::Sysctl(text.to_owned());
     let (name, value) = text.split_once('=').ok_or_else(bad)?;
-    if SYSCTLS.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.") {
+    if IPC_SYSCTLS.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.") {
         return Ok((name.to_owned(), value.to_owned()));
     }
     Err(bad())

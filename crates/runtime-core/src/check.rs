@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use gantry_oci::runtime::{
-    Linux, LinuxIntelRdt, LinuxNamespaceType as Kind, Mount, Process, Scheduler, Spec,
+    IPC_SYSCTLS, Linux, LinuxIntelRdt, LinuxNamespaceType as Kind, Mount, Process, Scheduler, Spec,
 };
 use gantry_sys::mount::Options;
 
@@ -281,21 +281,11 @@ fn check_scheduler(scheduler: &Scheduler) -> Result<()> {
 
 /// Only what belongs to a namespace of the container may be set.
 fn check_sysctl(key: &str, linux: &Linux) -> Result<()> {
-    const IPC: &[&str] = &[
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
     let name = sysctl::dotted(key);
     if sysctl::file(key).is_none() {
         return invalid(format!("sysctl {name:?} is not in a separate kernel namespace"));
     }
-    if IPC.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
+    if IPC_SYSCTLS.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
         return match has(linux, Kind::Ipc) {
             true => Ok(()),
             false => invalid(format!(

@@ -54,6 +54,18 @@ pub use state::*;
 /// The newest version of the specification that these types know.
 pub const SPEC_VERSION: &str = "1.3.0";
 
+/// The kernel parameters of an IPC namespace, beside those below `fs.mqueue.`; see ipc_namespaces(7).
+pub const IPC_SYSCTLS: &[&str] = &[
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

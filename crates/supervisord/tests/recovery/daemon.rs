@@ -168,6 +168,15 @@ impl Daemon {
         self.launch(id).await
     }
 
+    /// Kills a container that runs and removes all of it.
+    pub(crate) async fn end(&self, id: &str) {
+        let tasks = self.tasks();
+        tasks.kill(id, "", 9, false).await.unwrap();
+        tasks.wait(id, "").await.unwrap();
+        tasks.delete(id).await.unwrap();
+        self.services().containers.delete(id).await.unwrap();
+    }
+
     /// Sends the shim of a container a signal: the process that was given its id and works in its bundle.
     pub(crate) fn signal_shim(&self, id: &str, signal: i32) {
         let bundle = self.place.join("state/shim/test").join(id);

@@ -117,11 +117,7 @@ async fn it_may_die_at_any_moment() {
         // The same id can be used at once.
         let pid = daemon.launch(&id).await;
         assert!(alive(pid.cast_signed()), "{why}");
-        let tasks = daemon.tasks();
-        tasks.kill(&id, "", 9, false).await.unwrap();
-        tasks.wait(&id, "").await.unwrap();
-        tasks.delete(&id).await.unwrap();
-        daemon.services().containers.delete(&id).await.unwrap();
+        daemon.end(&id).await;
     }
     daemon.check_nothing_left();
 }
@@ -205,10 +201,7 @@ async fn there_is_one_for_each_state_and_its_end_takes_nothing_along() {
     let tasks = daemon.tasks();
     assert_eq!(tasks.get(&id, "").await.unwrap().pid, pid);
     tasks.kill(&id, "", 15, false).await.unwrap();
-    tasks.kill(&id, "", 9, false).await.unwrap();
-    tasks.wait(&id, "").await.unwrap();
-    tasks.delete(&id).await.unwrap();
-    daemon.services().containers.delete(&id).await.unwrap();
+    daemon.end(&id).await;
     daemon.check_nothing_left();
 }
 

@@ -51,13 +51,7 @@ fn descriptors_of_the_caller_are_not_the_containers(runtime: &Runtime) {
         .arg("--root")
         .arg(runtime.place.join("state"))
         .args(["create", "--bundle"]);
-    command
-        .arg(bundle.dir())
-        .arg(&id)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    assert!(command.status().expect("the runtime").success());
+    crate::silent(command.arg(bundle.dir()).arg(&id));
     let pid = runtime.state()["pid"].clone();
     let open: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
         .expect("its descriptors")

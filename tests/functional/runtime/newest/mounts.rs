@@ -30,32 +30,20 @@ fn ids_are_mapped_in_mounts(runtime: &Runtime) {
     let bundle = runtime.bundle("stat -c %u:%g /mapped/file");
     add_mount(&bundle, &source, "/mapped", &["bind"]);
     bundle.change(|config| {
-        let mount = config["mounts"]
-            .as_array_mut()
-            .expect("mounts")
-            .last_mut()
-            .expect("ours");
+        let mount = last_mount(config);
         mount["uidMappings"] = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
         mount["gidMappings"] = mount["uidMappings"].clone();
     });
     assert_eq!(runtime.run(&bundle).success().line(), "101000:101001");
     // With users of its own the option alone means their mapping: they see the ids as they are on the host.
     bundle.change(|config| {
-        let mount = config["mounts"]
-            .as_array_mut()
-            .expect("mounts")
-            .last_mut()
-            .expect("ours");
+        let mount = last_mount(config);
         *mount = json!({ "source": source, "destination": "/mapped", "options": ["bind", "idmap"] });
     });
     with_users(&bundle);
     assert_eq!(runtime.run(&bundle).success().line(), "1000:1001");
     bundle.change(|config| {
-        let mount = config["mounts"]
-            .as_array_mut()
-            .expect("mounts")
-            .last_mut()
-            .expect("ours");
+        let mount = last_mount(config);
         *mount =
             json!({ "type": "tmpfs", "source": "tmpfs", "destination": "/mapped", "options": ["idmap"] });
     });
@@ -252,4 +240,9 @@ fn a_shared_volume_shows_the_host_what_is_mounted_in_it(runtime: &Runtime) {
     seen.expect("it is seen");
     // Other tests mount too: nothing of the host's own may be gone.
     assert!(after + 8 > before, "{before} mounts became {after}");
+}
+
+fn last_mount(config: &mut serde_json::Value) -> &mut serde_json::Value {
+    let mounts = config["mounts"].as_array_mut().expect("mounts");
+    mounts.last_mut().expect("ours")
 }

@@ -370,13 +370,7 @@ fn hooks_that_fail_late(runtime: &Runtime) {
             config["hooks"][kind] = failing.clone();
         });
         let mut command = runtime.command(["create", "--bundle"]);
-        command
-            .arg(bundle.dir())
-            .arg(&id)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        assert!(command.status().expect("the runtime").success());
+        crate::silent(command.arg(bundle.dir()).arg(&id));
     };
     // What has no environment has that of the runtime.
     let call = |args: &[&str]| run(runtime.command(args).env("GANTRY_TEST", "1"));
@@ -399,13 +393,7 @@ fn the_null_device_is_the_containers(runtime: &Runtime) {
     let id = runtime.id();
     let bundle = runtime.bundle("exec sleep 1000");
     let mut command = runtime.command(["run", "--detach", "--bundle"]);
-    command
-        .arg(bundle.dir())
-        .arg(&id)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    assert!(command.status().expect("the runtime").success());
+    crate::silent(command.arg(bundle.dir()).arg(&id));
     let pid = runtime.call(["state", &id]).success();
     let pid = serde_json::from_str::<serde_json::Value>(&pid.stdout).expect("the state")["pid"].clone();
     let mount = |number: u32| {
