@@ -27,7 +27,7 @@ pub fn busybox(dir: &Path) {
         fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).expect("set its mode");
     }
     let program = dir.join("bin/busybox");
-    fs::copy("/bin/busybox", &program).expect("/bin/busybox: install busybox-static");
+    crate::cmd::install("/bin/busybox", &program);
     for applet in APPLETS {
         fs::hard_link(&program, dir.join("bin").join(applet)).expect("an applet");
     }

@@ -137,6 +137,13 @@ pub fn wait_until(name: &str, mut what: impl FnMut() -> bool) {
     }
 }
 
+/// Puts a program somewhere, by a process of its own: written by us it could not be executed for as long as a child that another
+/// thread is about to start has our descriptor, too (ETXTBSY).
+#[track_caller]
+pub fn install(program: impl AsRef<std::ffi::OsStr>, to: &std::path::Path) {
+    run(Command::new("cp").arg(program).arg(to)).success();
+}
+
 /// What to call for crun: a script that hides from it what it refuses.
 pub fn crun() -> std::path::PathBuf {
     concat!(env!("CARGO_MANIFEST_DIR"), "/crun.sh").into()

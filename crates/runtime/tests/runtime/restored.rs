@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use gantry_testkit::cmd::{Said, run};
+use gantry_testkit::cmd::{Said, install, run};
 
 use crate::container::Container;
 
@@ -19,7 +19,9 @@ impl Container {
              pid_file=$(value --pidfile \"$@\"); root=$(value --root \"$@\")\n{criu}\n"
         );
         let path = bin.join("criu");
-        fs::write(&path, script).expect("a script");
+        let text = bin.join("criu.text");
+        fs::write(&text, script).expect("a script");
+        install(&text, &path);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
         let dir = self.bundle.dir().display().to_string();
         let images = self.place.join("images").display().to_string();

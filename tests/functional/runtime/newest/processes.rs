@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use gantry_testkit::bundle::Bundle;
-use gantry_testkit::cmd::{run, wait_until};
+use gantry_testkit::cmd::{install, run, wait_until};
 use serde_json::json;
 
 use super::{namespaces, open_the_way, set_path, with_users};
@@ -202,7 +202,8 @@ fn an_ordinary_user_runs_and_adds_processes(runtime: &Runtime) {
     }
     open_the_way(&bundle);
     let program = runtime.place.join("runtime");
-    fs::copy(&runtime.program, &program).expect("a copy that others reach");
+    // Others reach it.
+    install(&runtime.program, &program);
     bundle.change(|config| {
         let own = json!([{ "containerID": 0, "hostID": 12345, "size": 1 }]);
         config["linux"]["uidMappings"] = own.clone();
