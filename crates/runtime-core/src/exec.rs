@@ -116,14 +116,15 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         true => Ok(()),
         false => manager.add_below(below, pid).map_err(Error::from),
     };
-    let raised = moved.and_then(|()| raise(&ours, pid, process, &linux, container));
-    if let Err(error) = raised {
+    let (socket, file) = (options.pidfd_socket.as_deref(), options.pid_file.as_deref());
+    let known = moved
+        .and_then(|()| raise(&ours, pid, process, &linux, container))
+        .and_then(|()| announce(pid, pidfd.as_fd(), socket, file));
+    if let Err(error) = known {
         let _ = process::kill(pid, 9);
         let _ = process::wait(pid);
         return Err(error);
     }
-    let (socket, file) = (options.pidfd_socket.as_deref(), options.pid_file.as_deref());
-    announce(pid, pidfd.as_fd(), socket, file)?;
     let console = console.take()?;
     Ok(Executed { pid, pidfd, console })
 }

@@ -23,6 +23,7 @@ crate::on_ours! {
     interfaces_are_moved_with_their_addresses
     hooks_have_the_environment_of_the_program
     hooks_that_fail_late
+    what_cannot_be_announced_does_not_run
     the_null_device_is_the_containers
 }
 
@@ -410,5 +411,19 @@ fn the_null_device_is_the_containers(runtime: &Runtime) {
             "{number}: {its} of\n{mounts}"
         );
     }
+    runtime.call(["delete", "-f", &id]).success();
+}
+
+/// Nobody would know of it: neither by a number nor by a descriptor.
+fn what_cannot_be_announced_does_not_run(runtime: &Runtime) {
+    let id = runtime.id();
+    let bundle = runtime.bundle("exec sleep 1000");
+    runtime.detach(&bundle);
+    let nowhere = runtime.place.join("none/pid");
+    let mut exec = runtime.command(["exec", "--detach", "--pid-file"]);
+    run(exec.arg(&nowhere).args([&id, "sleep", "1001"])).failure("no such file or directory");
+    let said = runtime.call(["ps", "-f", "json", &id]).success();
+    let pids: Vec<i32> = serde_json::from_str(&said.stdout).expect("the numbers");
+    assert_eq!(pids.len(), 1, "{pids:?}");
     runtime.call(["delete", "-f", &id]).success();
 }
