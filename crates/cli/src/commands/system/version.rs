@@ -104,21 +104,7 @@ fn page(spoken: &str, server: Option<&Server>) -> String {
         return out;
     }
     for component in &server.components {
-        // What an engine does not say of its part it says of itself.
-        let experimental = server.experimental.to_string();
-        let detail = |name: &str| match component.details.get(name) {
-            Some(detail) => detail.as_str(),
-            None => match name {
-                "ApiVersion" => &server.api_version,
-                "MinAPIVersion" => &server.min_api_version,
-                "GoVersion" => &server.go_version,
-                "GitCommit" => &server.git_commit,
-                "BuildTime" => &server.build_time,
-                "Os" => &server.os,
-                "Arch" => &server.arch,
-                _ => &experimental,
-            },
-        };
+        let detail = |name: &str| component.details.get(name).map_or("", String::as_str);
         let mut lines = vec![("Version".to_owned(), component.version.clone())];
         if component.name == "Engine" {
             lines.push((
