@@ -193,7 +193,7 @@ mod tests {
         ) {
             let namespaces: Vec<_> = kinds
                 .iter()
-                .map(|at| serde_json::json!({ "type": crate::namespaces()[*at] }))
+                .map(|at| serde_json::json!({ "type": crate::features::namespaces()[*at] }))
                 .collect();
             let spec = serde_json::json!({
                 "ociVersion": version,

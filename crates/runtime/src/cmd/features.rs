@@ -1,6 +1,6 @@
 //! `features`: what this runtime can do, in the specification's form.
 
-use gantry_runtime_core::{SPEC_VERSION, mount_options, namespaces};
+use gantry_runtime_core::{SPEC_VERSION, features as known};
 use serde_json::json;
 
 use super::Outcome;
@@ -11,15 +11,15 @@ pub(super) fn features(mut args: Args) -> Outcome {
         return Err(unknown(&flag));
     }
     args.end("features")?;
-    let (modes, flags) = gantry_runtime_core::memory_policies();
+    let (modes, flags) = known::memory_policies();
     let features = json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": SPEC_VERSION,
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
-        "mountOptions": mount_options(),
+        "mountOptions": known::mount_options(),
         "linux": {
-            "namespaces": namespaces(),
-            "capabilities": gantry_runtime_core::capabilities(),
+            "namespaces": known::namespaces(),
+            "capabilities": known::capabilities(),
             "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": {
                 "enabled": true,
@@ -30,9 +30,9 @@ pub(super) fn features(mut args: Args) -> Outcome {
                 "operators": [
                     "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE",
                 ],
-                "archs": gantry_runtime_core::seccomp_architectures(),
-                "knownFlags": gantry_runtime_core::seccomp_flags(false),
-                "supportedFlags": gantry_runtime_core::seccomp_flags(true),
+                "archs": known::seccomp_architectures(),
+                "knownFlags": known::seccomp_flags(false),
+                "supportedFlags": known::seccomp_flags(true),
             },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
