@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn what_is_mounted_below_stays() {
         const MS_BIND: u64 = 0x1000;
-        if !crate::is_root() {
+        if !crate::host::is_root() {
             return;
         }
         let place = tempfile::tempdir().unwrap();

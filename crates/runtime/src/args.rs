@@ -233,7 +233,7 @@ impl Global {
 /// `/run/gantry-runtime`, or the user's own.
 fn default_root() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(dir) if !gantry_runtime_core::is_root() => PathBuf::from(dir).join("gantry-runtime"),
+        Some(dir) if !gantry_runtime_core::host::is_root() => PathBuf::from(dir).join("gantry-runtime"),
         _ => PathBuf::from("/run/gantry-runtime"),
     }
 }

@@ -121,7 +121,7 @@ pub(super) fn restore(global: &Global, mut args: Args) -> Outcome {
     finish(&mut options, "ignore");
     let failed = failed("restore");
     if flags.subreaper && !flags.detach {
-        gantry_runtime_core::become_subreaper().map_err(sentence)?;
+        gantry_runtime_core::host::become_subreaper().map_err(sentence)?;
     }
     let signals = match flags.detach {
         true => None,

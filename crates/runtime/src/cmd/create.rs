@@ -112,7 +112,7 @@ fn make(global: &Global, id: &str, flags: &mut Flags, command: &str) -> Result<C
     .and_then(|()| check_descriptors(kept))
     .map_err(|why| format!("{} {command} failed: {why}", crate::help::called()))?;
     let created = core::create(&global.root, id, &config, &options).map_err(failed)?;
-    gantry_runtime_core::trace(
+    gantry_runtime_core::host::trace(
         &format!("{command} {id}: {}", config.summary(id)),
         begun.elapsed(),
     );
@@ -173,7 +173,7 @@ pub(super) fn run(global: &Global, mut args: Args) -> Outcome {
     let id = args.id("run")?;
     args.end("run")?;
     if flags.subreaper && !flags.detach {
-        gantry_runtime_core::become_subreaper().map_err(sentence)?;
+        gantry_runtime_core::host::become_subreaper().map_err(sentence)?;
     }
     let signals = match flags.detach {
         true => None,

@@ -76,10 +76,10 @@ pub(crate) fn run(global: &Global, mut args: Args) -> Outcome {
         },
     };
     match &done {
-        Err(error) => gantry_runtime_core::trace(&format!("{shown} failed: {error}"), begun.elapsed()),
+        Err(error) => gantry_runtime_core::host::trace(&format!("{shown} failed: {error}"), begun.elapsed()),
         // It has told of its container itself.
         Ok(_) if command == "create" => {}
-        Ok(_) => gantry_runtime_core::trace(shown.trim_end(), begun.elapsed()),
+        Ok(_) => gantry_runtime_core::host::trace(shown.trim_end(), begun.elapsed()),
     }
     done
 }

@@ -71,12 +71,12 @@ fn example(rootless: bool) -> Value {
         },
     });
     // With version 1 a container sees only its own cgroup anyway, by what is mounted.
-    let without_cgroup = !gantry_runtime_core::cgroups_are_unified();
+    let without_cgroup = !gantry_runtime_core::host::cgroups_are_unified();
     if let (true, Some(namespaces)) = (without_cgroup, config["linux"]["namespaces"].as_array_mut()) {
         namespaces.retain(|namespace| namespace["type"] != "cgroup");
     }
     if rootless {
-        let (uid, gid) = gantry_runtime_core::ids();
+        let (uid, gid) = gantry_runtime_core::host::ids();
         config["linux"]["namespaces"] = json!([
             { "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }, { "type": "cgroup" }, { "type": "user" },
         ]);
