@@ -428,3 +428,47 @@ fn a_stopped_container_keeps_its_files_and_a_stop_signal_is_heard() {
         "1"
     );
 }
+
+#[test]
+fn old_and_grouped_forms_are_the_same_commands() {
+    let engine = engine();
+    for cli in BOTH {
+        let say = |args: &[&str]| cli.run(&engine, args).success().stdout;
+        say(&[
+            "container",
+            "run",
+            "-d",
+            "--network",
+            "none",
+            "--name",
+            "there",
+            "busybox",
+            "sleep",
+            "1000",
+        ]);
+        for (old, grouped) in [
+            (
+                &["ps", "--format", "{{.Names}} {{.Image}}"][..],
+                &["container", "ls", "--format", "{{.Names}} {{.Image}}"][..],
+            ),
+            (&["images", "-q"], &["image", "ls", "-q"]),
+            (&["inspect", "there"], &["container", "inspect", "there"]),
+            (&["logs", "there"], &["container", "logs", "there"]),
+            (
+                &["info", "--format", "{{.ContainersRunning}} {{.Driver}}"],
+                &["system", "info", "--format", "{{.ContainersRunning}} {{.Driver}}"],
+            ),
+        ] {
+            assert_eq!(say(old), say(grouped), "{cli:?} {old:?}");
+        }
+        assert_eq!(
+            say(&["ps", "--format", "{{.Names}} {{.Image}}"]),
+            "there busybox\n"
+        );
+        assert_eq!(
+            say(&["info", "--format", "{{.ContainersRunning}} {{.Driver}}"]),
+            "1 overlayfs\n"
+        );
+        say(&["container", "rm", "-f", "there"]);
+    }
+}

@@ -195,3 +195,49 @@ fn names_are_given_and_taken() {
         assert!(left.is_empty(), "{folder}: {left:?}");
     }
 }
+
+#[test]
+fn an_image_that_is_missing_is_pulled_if_it_may_be() {
+    let place = Place::new();
+    let registry = Registry::start(place.dir());
+    let layout = place.join("layout");
+    write_layout(&layout, "b", &[&Image::busybox()]);
+    registry.push(&layout, "b", "b:1").success();
+    let image = registry.reference("b:1");
+    let engine = Engine::start();
+    for cli in BOTH {
+        let run = |policy: &str| {
+            let args = [
+                "run",
+                "--rm",
+                "--network",
+                "none",
+                "--pull",
+                policy,
+                &image,
+                "echo",
+                "ran",
+            ];
+            cli.run(&engine, &args)
+        };
+        let said = run("never").code(125);
+        assert!(
+            said.stderr.contains(&format!("No such image: {image}")),
+            "{said:#?}"
+        );
+        let said = run("missing").success();
+        assert!(
+            said.stdout == "ran\n" && said.stderr.contains("Unable to find image"),
+            "{said:#?}"
+        );
+        let said = run("never").success();
+        assert!(said.stdout == "ran\n" && said.stderr.is_empty(), "{said:#?}");
+        let said = run("always").success();
+        assert!(
+            said.stdout == "ran\n" && said.stderr.contains("Image is up to date"),
+            "{said:#?}"
+        );
+        run("sometimes").code(125);
+        engine.gantry(["rmi", &image]).success();
+    }
+}
