@@ -13,7 +13,7 @@ use gantry_supervisor_core::{
     Any, GANTRY_RUNTIME, RUNC_OPTIONS_TYPE, RUNTIME_SPEC_TYPE, Services, Supervisor,
 };
 use gantry_testkit::bundle::Bundle;
-use gantry_testkit::cmd::binaries;
+use gantry_testkit::cmd::{binaries, wait_until};
 use gantry_testkit::place::Place;
 use prost::Message;
 
@@ -177,18 +177,35 @@ impl Daemon {
         self.services().containers.delete(id).await.unwrap();
     }
 
+    /// Stops the shim of a container. A signal is only on its way when it was sent: a thread that is running
+    /// can still answer a call, so this waits until each of them stands.
+    pub(crate) fn stop_shim(&self, id: &str) {
+        let shim = self.signal_shim(id, 19);
+        let stands = |thread: std::fs::DirEntry| {
+            std::fs::read_to_string(thread.path().join("stat"))
+                .is_ok_and(|stat| stat.rsplit(')').next().unwrap().trim_start().starts_with('T'))
+        };
+        wait_until("the shim to stand", || {
+            std::fs::read_dir(format!("/proc/{shim}/task"))
+                .unwrap()
+                .flatten()
+                .all(stands)
+        });
+    }
+
     /// Sends the shim of a container a signal: the process that was given its id and works in its bundle.
-    pub(crate) fn signal_shim(&self, id: &str, signal: i32) {
+    pub(crate) fn signal_shim(&self, id: &str, signal: i32) -> i32 {
         let bundle = self.place.join("state/shim/test").join(id);
-        let mut found = 0;
+        let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
             let works_there = std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == bundle);
             if works_there && let Ok(pid) = entry.file_name().to_string_lossy().parse() {
                 gantry_sys::process::kill(pid, signal).unwrap();
-                found += 1;
+                found.push(pid);
             }
         }
-        assert_eq!(found, 1, "shims of {id}");
+        assert_eq!(found.len(), 1, "shims of {id}");
+        found[0]
     }
 
     /// Nothing of any container is left on disk. What is left in the kernel the place looks for.
