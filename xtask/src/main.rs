@@ -49,17 +49,7 @@ enum Task {
         no_install: bool,
     },
     /// Measure side by side with Debian's runc, crun and docker.io; prints a table, writes JSON
-    Bench {
-        /// How often each command is run
-        #[arg(long, default_value_t = 30)]
-        runs: usize,
-        /// Only the benches whose name contains this
-        #[arg(long)]
-        only: Option<String>,
-        /// Where the JSON goes
-        #[arg(long, default_value = "target/bench.json")]
-        json: std::path::PathBuf,
-    },
+    Bench(bench::Options),
     /// Run tests or commands in a virtual machine with Debian's kernel, systemd and cgroups of version 2 alone
     Vm {
         #[command(subcommand)]
@@ -86,7 +76,7 @@ fn main() -> Result<()> {
         Task::Demo { command } => demo::run(&command),
         Task::Up => demo::up(),
         Task::Test { args, no_install } => suite::run(&args, !no_install),
-        Task::Bench { runs, only, json } => bench::run(runs, only.as_deref(), &json),
+        Task::Bench(options) => bench::run(&options),
         Task::Vm { task } => vm::run(task),
         Task::Tidy => tidy::check(),
         Task::Deps => arrows::check(),

@@ -9,14 +9,14 @@ use anyhow::{Context, Result, bail};
 
 /// Somebody who does the work: a name, and the commands of each turn, one after the other.
 pub(crate) struct Contender {
-    name: &'static str,
+    name: String,
     commands: Box<dyn Fn(usize) -> Vec<Command>>,
 }
 
 impl Contender {
-    pub(crate) fn new(name: &'static str, commands: impl Fn(usize) -> Vec<Command> + 'static) -> Self {
+    pub(crate) fn new(name: &str, commands: impl Fn(usize) -> Vec<Command> + 'static) -> Self {
         Self {
-            name,
+            name: name.to_owned(),
             commands: Box::new(commands),
         }
     }
@@ -29,16 +29,16 @@ impl Contender {
 
 /// What a contender took, a value for each turn.
 pub(crate) struct Times {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) wall: Vec<Duration>,
     /// Of the command and the children it waited for: of an engine only its client's.
     pub(crate) cpu: Vec<Duration>,
 }
 
 /// Nothing measured yet.
-pub(crate) fn times(name: &'static str) -> Times {
+pub(crate) fn times(name: &str) -> Times {
     Times {
-        name,
+        name: name.to_owned(),
         wall: Vec::new(),
         cpu: Vec::new(),
     }
@@ -54,7 +54,10 @@ impl Times {
 
 /// Runs every contender `runs` times, in turns, after one turn that does not count.
 pub(crate) fn alternate(contenders: &[Contender], runs: usize) -> Result<Vec<Times>> {
-    let mut all: Vec<Times> = contenders.iter().map(|contender| times(contender.name)).collect();
+    let mut all: Vec<Times> = contenders
+        .iter()
+        .map(|contender| times(&contender.name))
+        .collect();
     for turn in 0..=runs {
         for (contender, times) in contenders.iter().zip(&mut all) {
             let begun = Instant::now();

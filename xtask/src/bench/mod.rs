@@ -8,8 +8,10 @@ mod peer;
 mod report;
 mod runtime;
 mod scratch;
+mod steps;
+mod virtually;
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
@@ -21,23 +23,53 @@ use peer::Docker;
 use report::Report;
 use scratch::{IMAGE, Scratch};
 
-/// Runs the benches whose name contains `only` and prints what came out; fails when something is left behind.
-pub(crate) fn run(runs: usize, only: Option<&str>, json: &Path) -> Result<()> {
+/// What is measured, and beside whom.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// How often each command is run
+    #[arg(long, default_value_t = 30)]
+    pub(crate) runs: usize,
+    /// Only the benches whose name contains this: runtime, engine, memory
+    #[arg(long)]
+    only: Option<String>,
+    /// Where the JSON goes
+    #[arg(long, default_value = "target/bench.json")]
+    json: PathBuf,
+    /// Another runtime to measure beside those that are installed, NAME=PATH; several times for several
+    #[arg(long = "peer", value_parser = runtime::peer)]
+    pub(crate) peers: Vec<(String, PathBuf)>,
+    /// Measure the runtime in the machine of `vm`, with cgroups of version 2; prints the table alone
+    #[arg(long)]
+    vm: bool,
+    /// A folder that a run with --vm made: what is measured in the machine, and on what
+    #[arg(long, hide = true)]
+    prepared: Option<PathBuf>,
+}
+
+/// Runs what was asked for and prints what came out; fails when something is left behind.
+pub(crate) fn run(options: &Options) -> Result<()> {
     if cover::is_needed() {
         return cover::again();
+    }
+    if let Some(folder) = &options.prepared {
+        return virtually::measure(folder, options);
     }
     let binaries = binaries::build(Profile::Release)?;
     let before = leaks::Snapshot::take();
     let mut report = Report::default();
-    let wanted = |name: &str| only.is_none_or(|part| name.contains(part));
+    let wanted = |name: &str| options.only.as_deref().is_none_or(|part| name.contains(part));
 
     let scratch = Scratch::new()?;
-    if wanted("runtime") {
+    if wanted("runtime") || options.vm {
         let docker = Docker::start(&scratch)?;
         docker.import(&scratch)?;
-        let of_docker = scratch.bundle_of(&docker)?;
+        let config = scratch.config_of(&docker)?;
         docker.stop()?;
-        runtime::compare(&binaries, &scratch, &of_docker, runs, &mut report)?;
+        if options.vm {
+            return virtually::prepare_and_run(&binaries, &scratch, &config, options);
+        }
+        let bundle = scratch.bundle_of(config)?;
+        runtime::compare(&binaries, &scratch, &bundle, options, &mut report)?;
         cover::sweep()?;
     }
     if wanted("engine") || wanted("memory") {
@@ -46,7 +78,7 @@ pub(crate) fn run(runs: usize, only: Option<&str>, json: &Path) -> Result<()> {
         scratch.load(ours.gantry())?;
         theirs.import(&scratch)?;
         if wanted("engine") {
-            engine(&ours, &theirs, runs, &mut report)?;
+            engine(&ours, &theirs, options.runs, &mut report)?;
         }
         if wanted("memory") {
             memory::compare(&ours, &theirs, &mut report)?;
@@ -57,7 +89,7 @@ pub(crate) fn run(runs: usize, only: Option<&str>, json: &Path) -> Result<()> {
     drop(scratch);
 
     report.print();
-    report.write(json)?;
+    report.write(&options.json)?;
     let left = leaks::settle(&before);
     if !left.is_empty() {
         bail!("left behind:\n  {}", left.join("\n  "));

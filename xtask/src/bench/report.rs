@@ -39,7 +39,7 @@ impl Report {
             let middle = median(&wall);
             self.rows.push(Row {
                 bench: bench.to_owned(),
-                name: times.name.to_owned(),
+                name: times.name.clone(),
                 unit: "ms",
                 median: middle,
                 min: wall.iter().copied().fold(f64::INFINITY, f64::min),
@@ -49,6 +49,36 @@ impl Report {
                 runs: wall.len(),
             });
         }
+    }
+
+    /// Adds what one contender's steps took: their medians, and how long they are together.
+    pub(crate) fn steps(&mut self, bench: &str, all: &[(&str, Vec<Duration>)]) {
+        let all = all.iter().map(|(name, times)| (*name, milliseconds(times)));
+        let mut together = Vec::new();
+        for (name, times) in all {
+            together.resize(times.len(), 0.0);
+            for (sum, time) in together.iter_mut().zip(&times) {
+                *sum += time;
+            }
+            self.step(bench, name, &times);
+        }
+        if !together.is_empty() {
+            self.step(bench, "together", &together);
+        }
+    }
+
+    fn step(&mut self, bench: &str, name: &str, times: &[f64]) {
+        self.rows.push(Row {
+            bench: bench.to_owned(),
+            name: name.to_owned(),
+            unit: "ms",
+            median: median(times),
+            min: times.iter().copied().fold(f64::INFINITY, f64::min),
+            max: times.iter().copied().fold(0.0, f64::max),
+            cpu: None,
+            ratio: None,
+            runs: times.len(),
+        });
     }
 
     /// Adds a bench of sizes in bytes.
@@ -73,7 +103,7 @@ impl Report {
     /// Prints the table.
     pub(crate) fn print(&self) {
         println!(
-            "{:<44} {:<24} {:>12} {:>18} {:>10} {:>8}",
+            "{:<44} {:<28} {:>12} {:>18} {:>10} {:>8}",
             "bench", "who", "median", "min … max", "cpu", "ours/it"
         );
         let mut bench = "";
@@ -83,7 +113,7 @@ impl Report {
             let cpu = row.cpu.map(|ms| format!("{ms:.1} ms")).unwrap_or_default();
             let ratio = row.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
             println!(
-                "{title:<44} {:<24} {:>9.2} {} {:>8.1} … {:<7.1} {cpu:>10} {ratio:>8}",
+                "{title:<44} {:<28} {:>9.2} {} {:>8.1} … {:<7.1} {cpu:>10} {ratio:>8}",
                 row.name, row.median, row.unit, row.min, row.max
             );
         }

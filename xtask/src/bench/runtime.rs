@@ -7,12 +7,13 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::measure::{self, Contender, Times};
 use super::peer::template;
 use super::report::Report;
 use super::scratch::Scratch;
+use super::{Options, steps};
 
 /// How many containers are run at once, and how many in all.
 const AT_ONCE: usize = 8;
@@ -21,7 +22,7 @@ const MANY: usize = 100;
 /// A runtime, with a root of its own.
 #[derive(Clone)]
 struct Runtime {
-    name: &'static str,
+    name: String,
     program: PathBuf,
     root: PathBuf,
 }
@@ -34,20 +35,31 @@ impl Runtime {
     }
 }
 
-/// All that are installed, ours first.
-fn all(binaries: &Path, scratch: &Scratch) -> Vec<Runtime> {
+/// A runtime of the command line: `NAME=PATH`.
+pub(crate) fn peer(text: &str) -> Result<(String, PathBuf)> {
+    let (name, path) = text
+        .split_once('=')
+        .context("a runtime is given as NAME=PATH, for example crun-new=/tmp/crun")?;
+    let path = std::path::absolute(path)?;
+    if !path.is_file() {
+        bail!("{} is no file", path.display());
+    }
+    Ok((name.to_owned(), path))
+}
+
+/// All that are installed or were named, ours first.
+fn all(binaries: &Path, scratch: &Scratch, named: &[(String, PathBuf)]) -> Vec<Runtime> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let installed = |name: &str| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
-    let runtime = |name: &'static str, program: PathBuf| Runtime {
-        name,
-        program,
+    let installed = |name: &&str| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
+    let runtime = |name: &str, program: &Path| Runtime {
+        name: name.to_owned(),
+        program: program.to_owned(),
         root: scratch.path(&format!("state-{name}")),
     };
-    let peers = ["crun", "runc", "youki"]
-        .into_iter()
-        .filter(|name| installed(name));
-    std::iter::once(runtime("gantry-runtime", binaries.join("gantry-runtime")))
-        .chain(peers.map(|name| runtime(name, PathBuf::from(name))))
+    let peers = ["crun", "runc", "youki"].into_iter().filter(installed);
+    std::iter::once(runtime("gantry-runtime", &binaries.join("gantry-runtime")))
+        .chain(peers.map(|name| runtime(name, Path::new(name))))
+        .chain(named.iter().map(|(name, path)| runtime(name, path)))
         .collect()
 }
 
@@ -56,18 +68,44 @@ pub(crate) fn compare(
     binaries: &Path,
     scratch: &Scratch,
     of_docker: &Path,
+    options: &Options,
+    report: &mut Report,
+) -> Result<()> {
+    let runtimes = all(binaries, scratch, &options.peers);
+    let of_spec = scratch.bundle()?;
+    for (title, bundle) in [("runc spec", of_spec.as_path()), ("of dockerd", of_docker)] {
+        one(title, bundle, &runtimes, scratch, options.runs, report)?;
+    }
+    many(&of_spec, &runtimes, report)?;
+    match steps::can() {
+        true => step_by_step(&of_spec, &runtimes, scratch, options.runs, report)?,
+        false => {
+            println!("no table of steps: there is no perf here, or it may not watch (install linux-perf)")
+        }
+    }
+    if let Some(ours) = runtimes.first() {
+        let size = fs::metadata(&ours.program)?.len();
+        report.sizes("runtime: size of the binary", &[(&ours.name, size)]);
+    }
+    Ok(())
+}
+
+/// Where the time of a run goes, for each runtime that can be watched.
+fn step_by_step(
+    bundle: &Path,
+    runtimes: &[Runtime],
+    scratch: &Scratch,
     runs: usize,
     report: &mut Report,
 ) -> Result<()> {
-    let runtimes = all(binaries, scratch);
-    let of_spec = scratch.bundle()?;
-    for (title, bundle) in [("runc spec", of_spec.as_path()), ("of dockerd", of_docker)] {
-        one(title, bundle, &runtimes, scratch, runs, report)?;
-    }
-    many(&of_spec, &runtimes, report)?;
-    let size = |runtime: &Runtime| fs::metadata(&runtime.program).map(|found| found.len());
-    if let Some(ours) = runtimes.first() {
-        report.sizes("runtime: size of the binary", &[(ours.name, size(ours)?)]);
+    let folder = bundle.to_string_lossy();
+    for runtime in runtimes {
+        let run = |turn: usize| runtime.command(&["run", "--bundle", &folder, &format!("s{turn}")]);
+        let steps = steps::measure(run, runs, &scratch.path("watched"))?;
+        report.steps(
+            &format!("runtime: run of true, steps of {}", runtime.name),
+            &steps,
+        );
     }
     Ok(())
 }
@@ -85,7 +123,7 @@ fn one(
     let contenders = |work: fn(&Runtime, &str, usize) -> Vec<Command>| -> Vec<Contender> {
         let of = |runtime: &Runtime| {
             let (runtime, folder) = (runtime.clone(), folder.clone());
-            Contender::new(runtime.name, move |turn| work(&runtime, &folder, turn))
+            Contender::new(&runtime.name.clone(), move |turn| work(&runtime, &folder, turn))
         };
         runtimes.iter().map(of).collect()
     };
@@ -114,7 +152,7 @@ fn one(
     report.times(&format!("runtime: create, start, delete ({title})"), lives);
     let peaks = runtimes
         .iter()
-        .map(|runtime| Ok((runtime.name, peak(runtime, &folder, scratch)?)));
+        .map(|runtime| Ok((runtime.name.as_str(), peak(runtime, &folder, scratch)?)));
     report.sizes(
         &format!("runtime: peak memory of create ({title})"),
         &peaks.collect::<Result<Vec<_>>>()?,
@@ -161,7 +199,7 @@ fn many(bundle: &Path, runtimes: &[Runtime], report: &mut Report) -> Result<()> 
     let folder = bundle.to_string_lossy();
     let mut all: Vec<Times> = runtimes
         .iter()
-        .map(|runtime| measure::times(runtime.name))
+        .map(|runtime| measure::times(&runtime.name))
         .collect();
     for round in 0..3 {
         for (runtime, times) in runtimes.iter().zip(&mut all) {

@@ -14,6 +14,9 @@ use crate::image;
 /// The image of busybox in both engines.
 pub(crate) const IMAGE: &str = "bench/busybox:latest";
 
+/// Where volumes are in a container, followed by a number.
+const BOUND: &str = "/bound";
+
 /// A folder of our own, removed when dropped.
 pub(crate) struct Scratch {
     dir: PathBuf,
@@ -63,12 +66,11 @@ impl Scratch {
         Ok(bundle)
     }
 
-    /// The bundle that dockerd makes of a container with its system-call filter, twenty mounts and limits. What belongs to that
-    /// container alone is taken out: its network, its hooks, its files.
-    pub(crate) fn bundle_of(&self, docker: &Docker) -> Result<PathBuf> {
+    /// What dockerd makes of a container with its system-call filter, twenty mounts and limits.
+    pub(crate) fn config_of(&self, docker: &Docker) -> Result<Value> {
         let bound = self.path("bound");
         fs::create_dir_all(&bound)?;
-        let volumes = (0..10).map(|number| format!("--volume={}:/bound{number}", bound.display()));
+        let volumes = (0..10).map(|number| format!("--volume={}:{BOUND}{number}", bound.display()));
         let limits = [
             "--memory=64m",
             "--cpus=1",
@@ -76,23 +78,29 @@ impl Scratch {
             "--ulimit=nofile=1000",
         ];
         let args: Vec<String> = volumes.chain(limits.map(str::to_owned)).collect();
-        let mut config = docker.config(&args)?;
+        docker.config(&args)
+    }
+
+    /// The bundle of such a container. What belongs to that one alone is taken out: its network, its hooks, its files.
+    pub(crate) fn bundle_of(&self, mut config: Value) -> Result<PathBuf> {
+        let (bound, empty) = (self.path("bound"), self.path("empty"));
+        fs::create_dir_all(&bound)?;
+        fs::write(&empty, "")?;
         config["process"]["args"] = json!(["true"]);
         config["root"]["path"] = json!(self.path("rootfs"));
         // Each contender's container has one of its own, by its name.
         config["linux"]["cgroupsPath"] = Value::Null;
         config["hooks"] = json!({});
-        let empty = self.path("empty");
-        fs::write(&empty, "")?;
         for mount in config["mounts"]
             .as_array_mut()
             .context("the mounts of dockerd's bundle")?
         {
-            let gone = mount["source"]
-                .as_str()
-                .is_some_and(|source| source.contains("/containers/"));
-            if gone {
+            let names =
+                |field: &str, part: &str| mount[field].as_str().is_some_and(|text| text.contains(part));
+            if names("source", "/containers/") {
                 mount["source"] = json!(empty);
+            } else if names("destination", BOUND) {
+                mount["source"] = json!(bound);
             }
         }
         self.write_bundle("bundle-of-docker", &config)

@@ -31,6 +31,7 @@ const PACKAGES: &[&str] = &[
     "runc",
     "systemd",
     "systemd-sysv",
+    "time",
     "uidmap",
     "util-linux",
 ];

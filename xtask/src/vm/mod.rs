@@ -60,6 +60,18 @@ pub(crate) struct How {
     no_install: bool,
 }
 
+impl How {
+    /// As usual, with a folder of files.
+    pub(crate) fn with(folder: &Path) -> Self {
+        Self {
+            deadline: 900,
+            cgroups: Cgroups::V2,
+            with: Some(folder.to_owned()),
+            no_install: false,
+        }
+    }
+}
+
 /// Which hierarchies systemd mounts.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Cgroups {
