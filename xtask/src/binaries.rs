@@ -56,7 +56,7 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
 }
 
 /// Where cargo puts the binaries of a profile.
-fn folder(profile: Profile) -> Result<PathBuf> {
+pub(crate) fn folder(profile: Profile) -> Result<PathBuf> {
     let target = match std::env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => std::path::absolute(dir).context("CARGO_TARGET_DIR")?,
         None => root().join("target"),

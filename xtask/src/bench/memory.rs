@@ -70,7 +70,7 @@ pub(crate) fn compare(ours: &Engine, theirs: &Docker, report: &mut Report) -> Re
 }
 
 /// In bytes.
-fn pss(pid: u32) -> Result<u64> {
+pub(crate) fn pss(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
     let line = text

@@ -9,6 +9,7 @@ mod report;
 mod runtime;
 mod scratch;
 mod steps;
+mod supervisor;
 mod virtually;
 
 use std::path::PathBuf;
@@ -29,7 +30,7 @@ pub(crate) struct Options {
     /// How often each command is run
     #[arg(long, default_value_t = 30)]
     pub(crate) runs: usize,
-    /// Only the benches whose name contains this: runtime, engine, memory
+    /// Only the benches whose name contains this: runtime, supervisor, engine, memory
     #[arg(long)]
     only: Option<String>,
     /// Where the JSON goes
@@ -38,6 +39,9 @@ pub(crate) struct Options {
     /// Another runtime to measure beside those that are installed, NAME=PATH; several times for several
     #[arg(long = "peer", value_parser = runtime::peer)]
     pub(crate) peers: Vec<(String, PathBuf)>,
+    /// How many containers the supervisors hold at the end: 500 need some gigabytes and a while
+    #[arg(long, default_value_t = 50)]
+    pub(crate) many: usize,
     /// Measure the runtime in the machine of `vm`, with cgroups of version 2; prints the table alone
     #[arg(long)]
     vm: bool,
@@ -71,6 +75,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let bundle = scratch.bundle_of(config)?;
         runtime::compare(&binaries, &scratch, &bundle, options, &mut report)?;
         cover::sweep()?;
+    }
+    if wanted("supervisor") {
+        supervisor::compare(&binaries, &scratch, options, &mut report)?;
     }
     if wanted("engine") || wanted("memory") {
         let ours = Engine::start(&binaries)?;
