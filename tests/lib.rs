@@ -3,3 +3,5 @@
 
 pub mod containerd;
 pub mod engine;
+pub mod limits;
+pub mod podman;

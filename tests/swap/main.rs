@@ -1,13 +1,16 @@
 //! Each seam with the field's own piece on one side: a real containerd, our shim or containerd's below it, our runtime or
-//! runc or crun below that. The same script is run on every pairing, also on the one that has nothing of ours, so that it
-//! demands nothing that the field does not do.
+//! runc or crun below that; Debian's dockerd and podman on our runtime. The same script is run on every pairing, also on the
+//! one that has nothing of ours, so that it demands nothing that the field does not do.
 
-mod script;
+mod ctr;
+mod docker;
+mod podman;
 
 use std::path::PathBuf;
 
 use gantry_testkit::cmd::binaries;
 use gantry_tests::containerd::Containerd;
+use gantry_tests::podman::Podman;
 
 fn ours(name: &str) -> PathBuf {
     binaries().join(name)
@@ -26,56 +29,72 @@ fn crun() -> PathBuf {
     gantry_testkit::cmd::crun()
 }
 
-/// A module with the whole script for one pairing.
+/// A module with a script for one pairing: what it runs on, and the names of its parts.
 macro_rules! pairing {
-    ($module:ident: $shim:expr, $runtime:expr) => {
+    ($module:ident: $script:ident on $peer:ty = $start:expr; $($part:ident)*; $($owning:ident)*) => {
         mod $module {
             use super::*;
 
-            fn containerd() -> Containerd {
-                Containerd::start(&$shim, &$runtime)
+            fn peer_with_it() -> $peer {
+                $start
             }
 
-            #[test]
-            fn streams_and_codes() {
-                script::streams_and_codes(&containerd());
-            }
+            $(
+                #[test]
+                fn $part() {
+                    $script::$part(&peer_with_it());
+                }
+            )*
 
-            #[test]
-            fn a_terminal() {
-                script::a_terminal(&containerd());
-            }
-
-            #[test]
-            fn a_life() {
-                script::a_life(&containerd());
-            }
-
-            #[test]
-            fn what_cannot_be_run() {
-                script::what_cannot_be_run(&containerd());
-            }
-
-            #[test]
-            fn events_in_order() {
-                script::events_in_order(&containerd());
-            }
-
-            #[test]
-            fn the_daemon_dies() {
-                script::the_daemon_dies(containerd());
-            }
-
-            #[test]
-            fn memory_runs_out() {
-                script::memory_runs_out(&containerd());
-            }
+            $(
+                #[test]
+                fn $owning() {
+                    $script::$owning(peer_with_it());
+                }
+            )*
         }
     };
 }
 
-pairing!(shim_on_runc: ours("gantry-shim"), peer("runc"));
-pairing!(shim_on_crun: ours("gantry-shim"), crun());
-pairing!(runtime_under_containerds_shim: peer("containerd-shim-runc-v2"), ours("gantry-runtime"));
-pairing!(shim_and_runtime_under_containerd: ours("gantry-shim"), ours("gantry-runtime"));
-pairing!(nothing_of_ours: peer("containerd-shim-runc-v2"), peer("runc"));
+macro_rules! containerd {
+    ($module:ident: $shim:expr, $runtime:expr) => {
+        pairing! {
+            $module: ctr on Containerd = Containerd::start(&$shim, &$runtime);
+            streams_and_codes a_terminal a_life what_cannot_be_run events_in_order memory_runs_out;
+            the_daemon_dies
+        }
+    };
+}
+
+macro_rules! docker {
+    ($module:ident: $shim:expr, $runtime:expr) => {
+        pairing! {
+            $module: docker on docker::Docker = docker::Docker::start(&$shim, &$runtime);
+            commands a_life settings refusals;
+            the_daemon_dies
+        }
+    };
+}
+
+macro_rules! podman {
+    ($module:ident: $runtime:expr, $json:expr) => {
+        pairing! {
+            $module: podman on Podman = Podman::start(&$runtime, $json);
+            commands a_life settings pods refusals;
+        }
+    };
+}
+
+containerd!(shim_on_runc: ours("gantry-shim"), peer("runc"));
+containerd!(shim_on_crun: ours("gantry-shim"), crun());
+containerd!(runtime_under_containerds_shim: peer("containerd-shim-runc-v2"), ours("gantry-runtime"));
+containerd!(shim_and_runtime_under_containerd: ours("gantry-shim"), ours("gantry-runtime"));
+containerd!(nothing_of_ours: peer("containerd-shim-runc-v2"), peer("runc"));
+
+docker!(docker_on_runtime: peer("containerd-shim-runc-v2"), ours("gantry-runtime"));
+docker!(docker_on_shim_and_runtime: ours("gantry-shim"), ours("gantry-runtime"));
+docker!(docker_on_nothing_of_ours: peer("containerd-shim-runc-v2"), peer("runc"));
+
+podman!(podman_on_runtime: ours("gantry-runtime"), true);
+podman!(podman_on_runc: peer("runc"), true);
+podman!(podman_on_crun: crun(), true);

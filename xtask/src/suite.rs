@@ -1,5 +1,8 @@
-//! `test`: installs what the suites need, builds the binaries they drive, runs everything, and looks for leaks.
+//! `test`: installs what the suites need, builds the binaries they drive, runs everything, tells what was skipped, and looks
+//! for leaks.
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -25,6 +28,7 @@ const PACKAGES: &[&str] = &[
     "libcap2-bin",
     "mmdebstrap",
     "mount",
+    "podman",
     "procps",
     "runc",
     "skopeo",
@@ -50,13 +54,30 @@ pub(crate) fn run(args: &[String], install: bool) -> Result<()> {
     {
         test.arg("--workspace");
     }
-    test.args(args).env("GANTRY_BIN_DIR", &binaries);
-    binaries::run(test)?;
+    let skipped = binaries.join(format!("skipped-{}", std::process::id()));
+    test.args(args)
+        .env("GANTRY_BIN_DIR", &binaries)
+        .env("GANTRY_SKIPPED", &skipped);
+    let ended = binaries::run(test);
+    tell_skipped(&skipped)?;
+    ended?;
     let left = leaks::settle(&before);
     if !left.is_empty() {
         bail!("the tests left behind:\n  {}", left.join("\n  "));
     }
     println!("nothing left behind");
+    Ok(())
+}
+
+/// Repeats what the tests left out, which they said somewhere in the middle of their output.
+fn tell_skipped(file: &Path) -> Result<()> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
+    };
+    let _ = fs::remove_file(file);
+    println!("{text}{} checks skipped", text.lines().count());
     Ok(())
 }
 

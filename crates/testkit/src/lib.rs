@@ -10,3 +10,4 @@ pub mod kernel;
 pub mod place;
 pub mod pty;
 pub mod registry;
+pub mod skip;
