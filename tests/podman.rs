@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -21,30 +22,36 @@ pub struct Podman {
 }
 
 impl Podman {
-    /// One that calls `runtime`, with [`IMAGE`]. When `json` is set it is told that the runtime can log in JSON; by itself it
-    /// knows that of those it knows by name.
-    pub fn start(runtime: &Path, json: bool) -> Self {
+    /// One that calls `runtime`, with [`IMAGE`].
+    pub fn start(runtime: &Path) -> Self {
         let place = Place::new();
-        let name = runtime.file_name().unwrap_or_default().to_string_lossy();
-        let json = if json { format!("{name:?}") } else { String::new() };
         // The limits: those it would set are more than a machine without CAP_SYS_RESOURCE can. The locks are in shared memory
         // otherwise, one folder of them for all podmans of the machine, which a new one takes for free.
         let config = format!(
             "[containers]\ndefault_ulimits = [\"nofile=1000:1000\", \"nproc=1000:1000\"]\n\
              init_path = \"/usr/bin/tini-static\"\n\
              [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\nlock_type = \"file\"\n\
-             runtime_supports_json = [{json}]\ntmp_dir = \"{0}/tmp\"\nvolume_path = \"{0}/volumes\"\n\
+             tmp_dir = \"{0}/tmp\"\nvolume_path = \"{0}/volumes\"\n\
              infra_image = \"{IMAGE}\"\n\
              [network]\nnetwork_config_dir = \"{0}/networks\"\n",
             place.dir().display()
         );
         fs::write(place.join("containers.conf"), config).expect("the configuration");
+        remove_what_looks_like_a_hierarchy();
         let podman = Self {
             runtime: runtime.to_owned(),
             place,
         };
         let archive = Image::busybox().archive(IMAGE);
         run_with_input(&mut podman.command(["load", "-q"]), &archive).success();
+        podman
+    }
+
+    /// One that calls `runtime` by the name of runc, which it knows to log in JSON.
+    pub fn with_runc_replaced(runtime: &Path) -> Self {
+        let mut podman = Self::start(runtime);
+        podman.runtime = podman.place.join("runc");
+        symlink(runtime, &podman.runtime).expect("a link to the runtime");
         podman
     }
 
@@ -84,6 +91,18 @@ impl Podman {
             &["--network", "none"]
         };
         self.command([&own[..], network, flags, &[IMAGE], args].concat())
+    }
+}
+
+/// An empty folder beside the mounted hierarchies of version 1, left of another, is one for podman: it makes its own there as if
+/// they were cgroups, and can then not remove its pods. What is mounted stays, and so does what is in use.
+fn remove_what_looks_like_a_hierarchy() {
+    let root = Path::new("/sys/fs/cgroup");
+    if root.join("cgroup.procs").exists() {
+        return;
+    }
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let _ = fs::remove_dir(entry.path());
     }
 }
 

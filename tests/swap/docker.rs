@@ -10,7 +10,7 @@ use gantry_testkit::image::Image;
 use gantry_testkit::kernel::alive;
 use gantry_testkit::place::Place;
 use gantry_testkit::pty::Pty;
-use gantry_testkit::skip::{no_criu, skip};
+use gantry_testkit::skip::{no_criu, not_all_capabilities, skip};
 use gantry_tests::limits::limits;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -165,7 +165,28 @@ pub(crate) fn commands(docker: &Docker) {
     wait_until("what is detached to be done", || {
         docker.docker(&["exec", "main", "test", "-f", "/tmp/there"]).code == 0
     });
-    docker.docker(&["exec", "main", "nope"]).code(126);
+    let said = docker.docker(&["exec", "main", "nope"]).code(126);
+    let words = "OCI runtime exec failed: exec failed: unable to start container process: ";
+    assert!(said.stdout.starts_with(words), "{said:?}");
+    let words = r#"exec: "nope": executable file not found in $PATH: unknown"#;
+    assert!(said.stdout.trim_end().ends_with(words), "{said:?}");
+    match not_all_capabilities() {
+        Some(why) => skip("`docker run --privileged`, `docker exec --privileged`", &why),
+        None => {
+            let all = docker
+                .shell(&["--privileged"], "grep CapBnd /proc/self/status")
+                .success();
+            let said = docker.docker(&[
+                "exec",
+                "--privileged",
+                "main",
+                "grep",
+                "CapBnd",
+                "/proc/self/status",
+            ]);
+            assert_eq!(said.success().stdout, all.stdout);
+        }
+    }
 
     let from = docker.place.join("from");
     std::fs::write(&from, "copied\n").expect("a file");

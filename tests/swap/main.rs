@@ -77,9 +77,9 @@ macro_rules! docker {
 }
 
 macro_rules! podman {
-    ($module:ident: $runtime:expr, $json:expr) => {
+    ($module:ident: $runtime:expr) => {
         pairing! {
-            $module: podman on Podman = Podman::start(&$runtime, $json);
+            $module: podman on Podman = Podman::start(&$runtime);
             commands a_life settings pods refusals;
         }
     };
@@ -95,6 +95,10 @@ docker!(docker_on_runtime: peer("containerd-shim-runc-v2"), ours("gantry-runtime
 docker!(docker_on_shim_and_runtime: ours("gantry-shim"), ours("gantry-runtime"));
 docker!(docker_on_nothing_of_ours: peer("containerd-shim-runc-v2"), peer("runc"));
 
-podman!(podman_on_runtime: ours("gantry-runtime"), true);
-podman!(podman_on_runc: peer("runc"), true);
-podman!(podman_on_crun: crun(), true);
+podman!(podman_on_runtime: ours("gantry-runtime"));
+podman!(podman_on_runc: peer("runc"));
+podman!(podman_on_crun: crun());
+pairing! {
+    podman_on_runtime_for_runc: podman on Podman = Podman::with_runc_replaced(&ours("gantry-runtime"));
+    refusals;
+}

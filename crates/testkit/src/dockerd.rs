@@ -63,7 +63,10 @@ impl Dockerd {
             .arg(self.host())
             .arg(format!("--cgroup-parent={}", self.cgroup))
             .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
-            .arg("--storage-driver=overlay2")
+            .args([
+                "--storage-driver=overlay2",
+                "--exec-opt=native.cgroupdriver=cgroupfs",
+            ])
             .args(&self.flags)
             .env("PATH", &self.path)
             .stdin(Stdio::null())

@@ -38,7 +38,10 @@ pub fn sweep(dir: &Path, cgroup: &str) {
                 let _ = gantry_sys::process::kill(pid, 9);
             }
         }
-        let _ = fs::write(path.join("freezer.state"), "THAWED");
+        let freezer = path.join("freezer.state");
+        if freezer.exists() {
+            let _ = fs::write(freezer, "THAWED");
+        }
     }
     for (pid, _) in processes(dir) {
         let _ = gantry_sys::process::kill(pid, 9);

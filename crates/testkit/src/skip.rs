@@ -18,6 +18,17 @@ pub fn skip(what: &str, why: &str) {
     }
 }
 
+/// Why nothing can be given all capabilities here: this process, the tests' own, has not got them itself.
+pub fn not_all_capabilities() -> Option<String> {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let last: u32 = read("/proc/sys/kernel/cap_last_cap").trim().parse().unwrap_or(63);
+    let status = read("/proc/self/status");
+    let own = status.lines().find_map(|line| line.strip_prefix("CapPrm:\t"));
+    let own = u64::from_str_radix(own.unwrap_or_default(), 16).unwrap_or(0);
+    let missing = (0..=last).find(|number| own >> number & 1 == 0)?;
+    Some(format!("capability {missing} is missing on this machine"))
+}
+
 /// Why nothing can be checkpointed here: what criu says of this machine, if it is not well or not there.
 pub fn no_criu() -> Option<String> {
     match std::process::Command::new("criu")

@@ -145,8 +145,11 @@ pub(super) fn write_proc(file: &Path, value: &str) -> Result<()> {
         }
         Err(_) => file.to_owned(),
     };
-    let open = path::openat2(proc.as_fd(), &own, O_WRONLY, 0, how)?;
     let shown = Path::new("/proc").join(file);
+    let open = path::openat2(proc.as_fd(), &own, O_WRONLY, 0, how).map_err(|error| {
+        let source = std::io::Error::from_raw_os_error(error.errno());
+        gantry_sys::Error::new(format!("open {}", shown.display()), source)
+    })?;
     fd::write_all(open.as_fd(), value.as_bytes()).map_err(Error::file("failed to write", shown))
 }
 
@@ -229,6 +232,15 @@ fn mask(kernel: &Kernel, at: &Path, null: &OwnedFd, empty: &mut Option<OwnedFd>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_parameter_that_is_not_there_is_named_with_its_whole_path() {
+        let error = sysctl("net.nothing", "1").unwrap_err();
+        assert_eq!(
+            error.chain(),
+            "open /proc/sys/net/nothing: no such file or directory"
+        );
+    }
 
     #[test]
     fn our_own_files_are_written_and_no_links_are_followed() {
