@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use gantry_sys::process::Pid;
 
 use crate::error::{Error, Result};
-use crate::files::{gone, open, write};
+use crate::files::{gone, open, place, write};
 use crate::layout::Version;
 use crate::manager::{Manager, inner};
+
+/// What moves a whole process into a cgroup.
+const PROCESSES: &str = "cgroup.procs";
 
 impl Manager {
     /// Puts a process into the cgroup, everywhere.
@@ -19,6 +23,11 @@ impl Manager {
         self.add_below("", pid)
     }
 
+    /// As [`Manager::add`], for one that was born in the unified hierarchy's cgroup ([`Manager::birthplace`]).
+    pub fn add_once_born(&self, pid: Pid) -> Result<()> {
+        self.push(self.folders(), Path::new(""), pid)
+    }
+
     /// Puts a process into a cgroup below that of the container (`exec --cgroup`).
     pub fn add_below(&self, sub: &str, pid: Pid) -> Result<()> {
         let inner = inner(sub)?;
@@ -27,8 +36,14 @@ impl Manager {
         {
             return unit.attach(&inner.to_string_lossy(), pid);
         }
-        for folder in self.folders() {
-            match write(&folder.join(&inner).join("cgroup.procs"), &pid.to_string()) {
+        self.push(self.folders(), &inner, pid)?;
+        let beside = self.beside().map(|(_, folder)| folder.to_owned());
+        self.push(beside.as_slice(), &inner, pid)
+    }
+
+    fn push(&self, folders: &[PathBuf], inner: &Path, pid: Pid) -> Result<()> {
+        for folder in folders {
+            match write(&folder.join(inner).join(PROCESSES), &pid.to_string()) {
                 Err(Error::Open { source, .. }) if self.lenient() && gone(&source) => {}
                 Err(error) if self.lenient() && denied(&error) => {}
                 other => other?,
@@ -46,6 +61,12 @@ impl Manager {
     /// The way in for a process that is to enter by itself.
     pub fn entrance(&self) -> Result<Entrance> {
         self.entrance_below("")
+    }
+
+    /// The same for a process that was born in the unified hierarchy's cgroup ([`Manager::birthplace`]).
+    pub fn entrance_once_born(&self) -> Result<Entrance> {
+        let doors = self.doors(Path::new(""))?;
+        Ok(Entrance { doors, unified: None })
     }
 
     /// The way to where the container's first process is: the container may have moved it into a cgroup below its own, and
@@ -70,19 +91,38 @@ impl Manager {
     /// The way into a cgroup below that of the container (`exec --cgroup`).
     pub fn entrance_below(&self, sub: &str) -> Result<Entrance> {
         let inner = inner(sub)?;
+        let mut doors = self.doors(&inner)?;
+        let beside = self.beside().map(|(_, folder)| folder.join(&inner));
+        let mut unified = match self.version() {
+            Version::V1 => beside,
+            Version::V2 => self.folders().first().map(|folder| folder.join(&inner)),
+        };
+        if let (Version::V1, Some(folder)) = (self.version(), &unified) {
+            match open(&folder.join(PROCESSES)) {
+                Err(Error::Open { source, .. }) if self.lenient() && gone(&source) => unified = None,
+                other => doors.push(other?),
+            }
+        }
+        Ok(Entrance {
+            unified: unified.filter(|_| !doors.is_empty()),
+            doors,
+        })
+    }
+
+    fn doors(&self, inner: &Path) -> Result<Vec<fs::File>> {
         // Version 1: one thread that moves itself needs no lock over the forks of the whole machine.
         let file = match self.version() {
             Version::V1 => "tasks",
-            Version::V2 => "cgroup.procs",
+            Version::V2 => PROCESSES,
         };
         let mut doors = Vec::new();
         for folder in self.folders() {
-            match open(&folder.join(&inner).join(file)) {
+            match open(&folder.join(inner).join(file)) {
                 Err(Error::Open { source, .. }) if self.lenient() && gone(&source) => {}
                 other => doors.push(other?),
             }
         }
-        Ok(Entrance { doors })
+        Ok(doors)
     }
 
     /// The way into cgroups below that of the container, for some controllers each: (controller, path). What is not named is
@@ -104,23 +144,12 @@ impl Manager {
             let inner = inner(named.map_or("", |(_, path)| path.as_str()))?;
             open(&folder.join(inner).join("tasks"))
         });
-        Ok(Entrance {
-            doors: doors.collect::<Result<_>>()?,
-        })
-    }
-
-    /// With version 2 the folder itself, into which `clone3` makes a process (`CLONE_INTO_CGROUP`): cheaper than any move.
-    pub fn unified(&self) -> Result<Option<OwnedFd>> {
-        match (self.version(), self.folders().first()) {
-            (Version::V2, Some(folder)) => {
-                let file = fs::File::open(folder).map_err(|source| Error::Read {
-                    path: folder.clone(),
-                    source,
-                })?;
-                Ok(Some(file.into()))
-            }
-            _ => Ok(None),
+        let mut doors: Vec<fs::File> = doors.collect::<Result<_>>()?;
+        let unified = self.beside().map(|(_, folder)| folder.to_owned());
+        if let Some(folder) = &unified {
+            doors.push(open(&folder.join(PROCESSES))?);
         }
+        Ok(Entrance { doors, unified })
     }
 }
 
@@ -141,6 +170,8 @@ pub(crate) fn denied(error: &Error) -> bool {
 #[derive(Debug, Default)]
 pub struct Entrance {
     pub(crate) doors: Vec<fs::File>,
+    /// The folder of the unified hierarchy, whose door is the last.
+    unified: Option<PathBuf>,
 }
 
 impl Entrance {
@@ -148,6 +179,21 @@ impl Entrance {
     pub fn enter(&self) -> std::io::Result<()> {
         self.doors
             .iter()
+            .try_for_each(|door| gantry_sys::fd::write_all(door.as_fd(), b"0"))
+    }
+
+    /// Where in the unified hierarchy a process may be born (`CLONE_INTO_CGROUP`), which costs nothing, while any move there
+    /// makes the forks of the machine wait.
+    pub fn birthplace(&self) -> Option<OwnedFd> {
+        place(self.unified.as_deref()?).ok()
+    }
+
+    /// As [`Entrance::enter`], for a process that was born in [`Entrance::birthplace`].
+    pub fn enter_once_born(&self) -> std::io::Result<()> {
+        let moved = self.doors.len() - usize::from(self.unified.is_some());
+        self.doors
+            .iter()
+            .take(moved)
             .try_for_each(|door| gantry_sys::fd::write_all(door.as_fd(), b"0"))
     }
 }

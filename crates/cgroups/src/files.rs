@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -73,6 +75,19 @@ pub(crate) fn open(path: &Path) -> Result<fs::File> {
     let opened = fs::OpenOptions::new().write(true).open(path);
     opened.map_err(|source| Error::Open {
         path: path.to_owned(),
+        source,
+    })
+}
+
+/// A descriptor of a cgroup, for a process to be born there.
+pub(crate) fn place(folder: &Path) -> Result<OwnedFd> {
+    const O_PATH_DIRECTORY: i32 = 0o10_200_000;
+    let opened = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(O_PATH_DIRECTORY)
+        .open(folder);
+    opened.map(OwnedFd::from).map_err(|source| Error::Open {
+        path: folder.to_owned(),
         source,
     })
 }

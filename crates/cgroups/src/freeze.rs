@@ -36,6 +36,12 @@ impl Manager {
         if let Some(folder) = folder {
             collect(folder, &mut pids)?;
         }
+        // One that was born there may not have come into the others yet.
+        if let Some((_, folder)) = self.beside()
+            && populated(folder)
+        {
+            collect(folder, &mut pids)?;
+        }
         pids.sort_unstable();
         pids.dedup();
         Ok(pids)
@@ -116,6 +122,13 @@ impl Manager {
         {
             return Ok(());
         }
+        if self.kill_beside() {
+            // Who is frozen ends when it goes on.
+            return match self.freezer_state() {
+                Ok(Some(FreezerState::Thawed)) => Ok(()),
+                _ => self.thaw(),
+            };
+        }
         // Frozen, nobody forks. A freeze that fails is only slower: the loop finds who was made meanwhile.
         let frozen = self.folder("freezer").is_some()
             && self.pids().is_ok_and(|p| !p.is_empty())
@@ -134,6 +147,30 @@ impl Manager {
         }
         Ok(())
     }
+
+    /// Kills by way of the unified hierarchy beside those of version 1, if all of the container's processes are there.
+    fn kill_beside(&self) -> bool {
+        let Some((_, folder)) = self.beside() else {
+            return false;
+        };
+        // In this order: who comes meanwhile is the child of one that is killed, or found the next time.
+        let (mut all, mut here) = (Vec::new(), Vec::new());
+        if let Some(freezer) = self
+            .folder("freezer")
+            .or(self.folders().first().map(PathBuf::as_path))
+        {
+            let listed = collect(freezer, &mut all).and_then(|()| collect(folder, &mut here));
+            if listed.is_err() || all.iter().any(|pid| !here.contains(pid)) {
+                return false;
+            }
+        }
+        fs::write(folder.join("cgroup.kill"), "1").is_ok()
+    }
+}
+
+/// Whether a cgroup of the unified hierarchy, or one below it, has processes.
+fn populated(folder: &Path) -> bool {
+    fs::read_to_string(folder.join("cgroup.events")).is_ok_and(|text| text.starts_with("populated 1"))
 }
 
 fn collect(folder: &Path, pids: &mut Vec<Pid>) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// Which rules a machine's cgroups follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// One hierarchy for each controller, perhaps with an empty unified one beside them, which is not used.
+    /// One hierarchy for each controller, perhaps with a unified one beside them (hybrid).
     V1,
     /// One unified hierarchy with all controllers.
     V2,
@@ -30,8 +30,10 @@ pub struct Hierarchy {
 pub struct Layout {
     /// Which rules hold.
     pub version: Version,
-    /// In the kernel's order.
+    /// In the kernel's order. With version 1 those of controllers and names only.
     pub hierarchies: Vec<Hierarchy>,
+    /// With version 1 the unified one beside them, if the machine is hybrid. No limit is set there.
+    pub beside: Option<Hierarchy>,
 }
 
 impl Layout {
@@ -76,13 +78,21 @@ impl Layout {
             true => Version::V1,
             false => Version::V2,
         };
+        let mut beside = None;
         if version == Version::V1 {
-            // A unified one beside the others has nothing that is needed: nobody pays for a folder in it.
-            hierarchies.retain(|hierarchy| !hierarchy.controllers.is_empty());
+            let unified = |hierarchy: &Hierarchy| hierarchy.controllers.is_empty();
+            beside = hierarchies
+                .iter()
+                .position(unified)
+                .map(|at| hierarchies.remove(at));
         }
         match hierarchies.is_empty() {
             true => Err(Error::None),
-            false => Ok(Self { version, hierarchies }),
+            false => Ok(Self {
+                version,
+                hierarchies,
+                beside,
+            }),
         }
     }
 
@@ -142,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn separate_hierarchies_with_an_empty_unified_one_are_version_1() {
+    fn separate_hierarchies_with_a_unified_one_beside_them_are_version_1() {
         let mounts = "30 25 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
             31 30 0:27 / /sys/fs/cgroup/cpu rw shared:1 - cgroup cgroup rw,cpu,cpuacct\n\
             32 30 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
@@ -158,6 +168,9 @@ mod tests {
             (Path::new("/sys/fs/cgroup/cpu"), Path::new("user/a"))
         );
         assert!(layout.of("memory").is_none());
+        let beside = layout.beside.unwrap();
+        assert_eq!(beside.mount, Path::new("/sys/fs/cgroup/unified"));
+        assert_eq!(beside.own, Path::new("b"));
     }
 
     #[test]
@@ -166,6 +179,7 @@ mod tests {
         let layout = Layout::parse(mounts, "0::/user.slice\n").unwrap();
         assert_eq!(layout.version, Version::V2);
         assert_eq!(layout.hierarchies[0].own, Path::new("user.slice"));
+        assert_eq!(layout.beside, None);
         assert!(matches!(Layout::parse("", "0::/\n"), Err(Error::None)));
     }
 }

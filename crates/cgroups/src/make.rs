@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::chown;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use gantry_sys::process::Pid;
 
 use crate::entrance::denied;
 use crate::error::{Error, Result};
-use crate::files::{make, read, write};
+use crate::files::{make, place, read, write};
 use crate::layout::Version;
 use crate::manager::Manager;
 use crate::translate::v2;
@@ -36,7 +37,22 @@ impl Manager {
                 other => other?,
             }
         }
+        if let Some((hierarchy, folder)) = self.beside() {
+            match make(&hierarchy.mount, folder) {
+                Err(error) if self.lenient() && denied(&error) => {}
+                other => other?,
+            }
+        }
         Ok(())
+    }
+
+    /// Where a process may be born into the unified hierarchy beside those of version 1 (`CLONE_INTO_CGROUP`), whose cgroup
+    /// is made for this before all others. None where there is no such hierarchy, or systemd makes its cgroups, or it
+    /// cannot be: then `create` says why, and the process comes in as it does elsewhere.
+    pub fn birthplace(&self) -> Option<OwnedFd> {
+        let (hierarchy, folder) = self.beside().filter(|_| self.unit().is_none())?;
+        make(&hierarchy.mount, folder).ok()?;
+        place(folder).ok()
     }
 
     /// Makes the cgroup in every hierarchy, for whatever will come.

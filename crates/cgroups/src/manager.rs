@@ -35,6 +35,8 @@ pub struct Manager {
     layout: Layout,
     /// For each hierarchy its folder.
     folders: Vec<PathBuf>,
+    /// Its folder in the unified hierarchy beside those of version 1.
+    beside: Option<PathBuf>,
     /// systemd's unit that it is.
     unit: Option<Unit>,
     /// That unit, until it is made.
@@ -93,17 +95,16 @@ impl Manager {
             Version::V1 => own.to_owned(),
             Version::V2 => own.parent().unwrap_or(own).to_owned(),
         };
-        let folders = layout
-            .hierarchies
-            .iter()
-            .map(|hierarchy| match path.is_absolute() {
-                true => hierarchy.mount.join(&inner),
-                false => hierarchy.mount.join(from(&hierarchy.own)).join(&inner),
-            })
-            .collect();
+        let folder = |hierarchy: &crate::Hierarchy| match path.is_absolute() {
+            true => hierarchy.mount.join(&inner),
+            false => hierarchy.mount.join(from(&hierarchy.own)).join(&inner),
+        };
+        let folders = layout.hierarchies.iter().map(folder).collect();
+        let beside = layout.beside.as_ref().map(folder);
         Ok(Self {
             layout,
             folders,
+            beside,
             unit: None,
             wanted: None,
             started: Arc::default(),
@@ -115,12 +116,20 @@ impl Manager {
     /// The cgroup whose [`Manager::paths`] were kept, and its unit if it is systemd's: wherever this process is now.
     pub fn restore(paths: &[(String, PathBuf)], unit: Option<Unit>) -> Result<Self> {
         let layout = Layout::detect()?;
+        let folder = |name: &str| {
+            let mut found = paths.iter().filter(|(controller, _)| controller == name);
+            found.next().map(|(_, folder)| folder.clone())
+        };
+        // A record may be older than the machine's unified hierarchy, or than our use of it.
+        let beside = layout.beside.as_ref().and(folder(""));
         let mut kept = Self {
             folders: Vec::new(),
             layout: Layout {
                 version: layout.version,
                 hierarchies: Vec::new(),
+                beside: layout.beside,
             },
+            beside,
             unit,
             wanted: None,
             started: Arc::default(),
@@ -128,9 +137,8 @@ impl Manager {
             lenient: false,
         };
         for hierarchy in layout.hierarchies {
-            let name = hierarchy.controllers.first().map_or("", String::as_str);
-            if let Some((_, folder)) = paths.iter().find(|(controller, _)| controller == name) {
-                kept.folders.push(folder.clone());
+            if let Some(folder) = folder(first(&hierarchy)) {
+                kept.folders.push(folder);
                 kept.layout.hierarchies.push(hierarchy);
             }
         }
@@ -168,12 +176,17 @@ impl Manager {
         &self.folders
     }
 
+    /// The unified hierarchy beside those of version 1, and the folder in it.
+    pub(crate) fn beside(&self) -> Option<(&crate::Hierarchy, &Path)> {
+        self.layout.beside.as_ref().zip(self.beside.as_deref())
+    }
+
     /// Which rules hold.
     pub fn version(&self) -> Version {
         self.layout.version
     }
 
-    /// The hierarchies and this container's folder in each.
+    /// The hierarchies and this container's folder in each, but for a unified one beside those of version 1.
     pub fn hierarchies(&self) -> impl Iterator<Item = (&crate::Hierarchy, &Path)> {
         self.layout
             .hierarchies
@@ -184,6 +197,7 @@ impl Manager {
     /// Controller and folder, for whoever keeps them: the unified hierarchy's controller is the empty text.
     pub fn paths(&self) -> Vec<(String, PathBuf)> {
         self.hierarchies()
+            .chain(self.beside())
             .filter(|(_, folder)| !self.lenient || folder.is_dir())
             .flat_map(|(hierarchy, folder)| {
                 let names = match hierarchy.controllers.is_empty() {
@@ -207,7 +221,10 @@ impl Manager {
 
     /// Whether the container's cgroup is there.
     pub fn exists(&self) -> bool {
-        self.folders.iter().any(|folder| folder.is_dir())
+        self.folders
+            .iter()
+            .chain(&self.beside)
+            .any(|folder| folder.is_dir())
     }
 
     /// Removes the cgroup and those below it. One that is gone is no error; every other is told of, after all were tried.
@@ -222,7 +239,7 @@ impl Manager {
             first.get_or_insert(error);
         }
         let deadline = Instant::now() + BUSY;
-        for folder in &self.folders {
+        for folder in self.folders.iter().chain(&self.beside) {
             if let Err(error) = remove(folder, deadline) {
                 first.get_or_insert(error);
             }
@@ -236,17 +253,14 @@ impl Manager {
             let inner = folder.strip_prefix(&hierarchy.mount).unwrap_or(folder);
             format!("/{}", inner.display())
         };
-        let mut all: Vec<String> = self
-            .hierarchies()
-            .map(|(one, folder)| inner(one, folder))
-            .collect();
+        let everywhere = || self.hierarchies().chain(self.beside());
+        let mut all: Vec<String> = everywhere().map(|(one, folder)| inner(one, folder)).collect();
         if all.windows(2).any(|two| two[0] != two[1]) {
             // From this process's own cgroups, which are not the same everywhere. No name of a cgroup has such a character.
-            let lines = self
-                .hierarchies()
-                .zip(&all)
-                .map(|((one, _), inner)| format!("\n{}{inner}", first(one)));
-            return lines.collect();
+            let lines = everywhere().zip(&all);
+            return lines
+                .map(|((one, _), inner)| format!("\n{}{inner}", first(one)))
+                .collect();
         }
         let folder = all.pop().unwrap_or_default();
         match &self.unit {
@@ -273,6 +287,13 @@ impl Manager {
                 }
             }
             manager.layout.hierarchies = kept;
+            manager.beside = match &manager.layout.beside {
+                Some(hierarchy) => noted(hierarchy)
+                    .map(inner)
+                    .transpose()?
+                    .map(|path| hierarchy.mount.join(path)),
+                None => None,
+            };
             return Ok(manager);
         }
         let (unit, folder) = match note.splitn(3, ':').collect::<Vec<_>>()[..] {

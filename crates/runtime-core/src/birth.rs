@@ -25,17 +25,30 @@ use crate::idmap;
 use crate::plan::{self, Join, Namespaces};
 use crate::protocol::{Channel, Message};
 
-/// Makes the process. In it this returns too.
-pub(crate) fn make(namespaces: &Namespaces, linux: &Linux) -> Result<Forked> {
+/// Where a process is to be born: a cgroup's folder, if the kernel allows it (`CLONE_INTO_CGROUP`).
+type Birthplace<'a> = Option<BorrowedFd<'a>>;
+
+/// Makes the process, and says whether it was born in `place`. In it this returns too.
+pub(crate) fn make(namespaces: &Namespaces, linux: &Linux, place: Birthplace<'_>) -> Result<(Forked, bool)> {
     match namespaces.staged() {
-        false => Ok(process::fork(namespaces.clone)?),
-        true => by_stage(linux, |channel| enter(namespaces, channel)),
+        false => fork(namespaces.clone, place),
+        true => by_stage(linux, place, |channel| enter(namespaces, channel)),
     }
 }
 
+/// As [`process::fork`], in `place` if that can be: whether it could.
+pub(crate) fn fork(flags: u64, place: Birthplace<'_>) -> Result<(Forked, bool)> {
+    if place.is_some()
+        && let Ok(forked) = process::clone(flags, place)
+    {
+        return Ok((forked, true));
+    }
+    Ok((process::fork(flags)?, false))
+}
+
 /// Makes a process in namespaces of another one: for who may enter that of users, and the others only from there.
-pub(crate) fn make_within(init: BorrowedFd<'_>, flags: i32) -> Result<Forked> {
-    by_stage(&Linux::default(), |_| {
+pub(crate) fn make_within(init: BorrowedFd<'_>, flags: i32, place: Birthplace<'_>) -> Result<(Forked, bool)> {
+    by_stage(&Linux::default(), place, |_| {
         prctl::set_parent_death_signal(9)?;
         // Root of that namespace, who may be in the container, must not look into us.
         prctl::set_dumpable(false)?;
@@ -44,22 +57,28 @@ pub(crate) fn make_within(init: BorrowedFd<'_>, flags: i32) -> Result<Forked> {
     })
 }
 
-fn by_stage(linux: &Linux, enter: impl FnOnce(&Channel) -> Result<Forked>) -> Result<Forked> {
+fn by_stage(
+    linux: &Linux,
+    place: Birthplace<'_>,
+    enter: impl FnOnce(&Channel) -> Result<Forked>,
+) -> Result<(Forked, bool)> {
     let (ours, theirs) = Channel::pair()?;
-    let stage = match process::fork(0)? {
+    // Children are born where their parents are.
+    let (made, born) = fork(0, place)?;
+    let stage = match made {
         Forked::Child => {
             drop(ours);
-            return Ok(run(enter(&theirs), &theirs));
+            return Ok((run(enter(&theirs), &theirs), born));
         }
         Forked::Parent(pid, _) => pid,
     };
     drop(theirs);
-    let born = attend(&ours, stage, linux);
-    if born.is_err() {
+    let attended = attend(&ours, stage, linux);
+    if attended.is_err() {
         let _ = process::kill(stage, 9);
     }
     let _ = process::wait(stage);
-    born.map(|(pid, pidfd)| Forked::Parent(pid, pidfd))
+    attended.map(|(pid, pidfd)| (Forked::Parent(pid, pidfd), born))
 }
 
 /// Does for the stage what only we can.

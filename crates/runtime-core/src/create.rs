@@ -72,6 +72,8 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
     let console = Console::open(options.console_socket.as_deref(), process.terminal)?;
     let (ours, theirs) = Channel::pair()?;
     let hooks = config.spec.hooks.clone().unwrap_or_default();
+    let unfinished = Unfinished::new(&cgroup);
+    let place = cgroup.birthplace();
     let setup = Setup {
         id,
         config,
@@ -87,19 +89,21 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
         by_root: process::euid() == 0,
     };
     options.log.debug(|| "nsexec container setup".to_owned());
-    let (pid, pidfd) = match birth::make(&namespaces, &linux)? {
+    let (made, born) = birth::make(&namespaces, &linux, place.as_ref().map(AsFd::as_fd))?;
+    let (pid, pidfd) = match made {
         Forked::Child => {
-            drop(ours);
+            drop((ours, place));
             claim.forked();
-            init::run(&setup, &theirs)
+            init::run(&setup, born, &theirs)
         }
         Forked::Parent(pid, pidfd) => (pid, pidfd),
     };
-    drop(theirs);
+    drop((theirs, place));
     let mut attempt = Attempt {
         pid,
         cgroup: &cgroup,
-        unfinished: Unfinished::new(&cgroup),
+        unfinished,
+        born,
         reaped: false,
         folder: claim.folder().to_owned(),
     };
@@ -131,6 +135,8 @@ struct Attempt<'a> {
     pid: Pid,
     cgroup: &'a Manager,
     unfinished: Unfinished<'a>,
+    /// Whether it was born in its cgroup of the unified hierarchy.
+    born: bool,
     /// Its number may be another's by now.
     reaped: bool,
     /// The container's.
@@ -224,7 +230,11 @@ impl Attempt<'_> {
         }
         if namespaces.has_user && self.cgroup.entered_by_itself() {
             // Otherwise it enters by itself, which is much cheaper.
-            self.cgroup.add(self.pid).map_err(apply)?;
+            let added = match self.born {
+                true => self.cgroup.add_once_born(self.pid),
+                false => self.cgroup.add(self.pid),
+            };
+            added.map_err(apply)?;
         }
         if namespaces.new_user() && !namespaces.staged() {
             idmap::map(self.pid, &linux.uid_mappings, &linux.gid_mappings)?;

@@ -99,14 +99,23 @@ pub fn exec(container: &Container, process: &Process, options: &Options) -> Resu
         console: console.receiver(),
         options,
     };
-    let made = match staged {
-        true => birth::make_within(init.as_fd(), user | flags & plan::flag(LinuxNamespaceType::Pid))?,
-        false => process::fork(0)?,
+    // What is to run on certain processors before it enters must come in later.
+    let affinity = process.exec_cpu_affinity.as_ref();
+    let place = match affinity.is_none_or(|affinity| affinity.initial.is_empty()) {
+        true => cgroup.birthplace(),
+        false => None,
+    };
+    let (made, born) = match (staged, place.as_ref().map(AsFd::as_fd)) {
+        (true, place) => {
+            let pids = flags & plan::flag(LinuxNamespaceType::Pid);
+            birth::make_within(init.as_fd(), user | pids, place)?
+        }
+        (false, place) => birth::fork(0, place)?,
     };
     let (pid, pidfd) = match made {
         Forked::Child => {
-            drop(ours);
-            child.run(&theirs)
+            drop((ours, place));
+            child.run(born, &theirs)
         }
         Forked::Parent(pid, pidfd) => (pid, pidfd),
     };
@@ -243,13 +252,13 @@ struct Child<'a> {
 }
 
 impl Child<'_> {
-    fn run(&self, channel: &Channel) -> ! {
-        let Err(error) = self.become_program(channel);
+    fn run(&self, born: bool, channel: &Channel) -> ! {
+        let Err(error) = self.become_program(born, channel);
         let _ = channel.send(&Message::Failed(error.chain()), None);
         process::exit(1)
     }
 
-    fn become_program(&self, channel: &Channel) -> Result<std::convert::Infallible> {
+    fn become_program(&self, born: bool, channel: &Channel) -> Result<std::convert::Infallible> {
         prctl::set_parent_death_signal(9)?;
         // The container's processes see us from now on: they must not see into us.
         prctl::set_dumpable(false)?;
@@ -270,7 +279,7 @@ impl Child<'_> {
                 )
             });
         }
-        init::enter(self.cgroup, affinity.initial.is_empty()).map_err(|error| {
+        init::enter(self.cgroup, born, affinity.initial.is_empty()).map_err(|error| {
             Error::Init(format!(
                 "error adding pid {} to cgroups: {}",
                 process::pid(),

@@ -2,6 +2,7 @@
 //! demanded of ours is what the field's own does.
 
 mod errors;
+mod hybrid;
 mod isolation;
 mod lifecycle;
 mod limits;

@@ -57,9 +57,9 @@ pub(crate) struct Setup<'a> {
     pub(crate) by_root: bool,
 }
 
-/// Sets everything up, waits for the start, and becomes the user's program.
-pub(crate) fn run(setup: &Setup<'_>, channel: &Channel) -> ! {
-    let Err(error) = become_program(setup, channel);
+/// Sets everything up, waits for the start, and becomes the user's program. `born` in its cgroup of the unified hierarchy.
+pub(crate) fn run(setup: &Setup<'_>, born: bool, channel: &Channel) -> ! {
+    let Err(error) = become_program(setup, born, channel);
     let sentence = error.chain();
     if channel.send(&Message::Failed(sentence.clone()), None).is_err() {
         // After the start the parent is gone. What is left is the container's own output.
@@ -71,7 +71,7 @@ pub(crate) fn run(setup: &Setup<'_>, channel: &Channel) -> ! {
 /// Never succeeds: it becomes another program.
 enum Never {}
 
-fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
+fn become_program(setup: &Setup<'_>, born: bool, channel: &Channel) -> Result<Never> {
     // Until its record is written nobody but our parent knows of us.
     prctl::set_parent_death_signal(9)?;
     let log = &setup.options.log;
@@ -87,6 +87,7 @@ fn become_program(setup: &Setup<'_>, channel: &Channel) -> Result<Never> {
         channel,
         // Who is root only in a namespace may not open the doors: then the parent moves us.
         cgroup: (!namespaces.has_user).then_some(setup.cgroup),
+        born,
         went: false,
     };
     if namespaces.has_user || !namespaces.join.is_empty() {
@@ -160,6 +161,8 @@ pub(crate) struct Parent<'a> {
     channel: &'a Channel,
     /// The cgroup that is entered when the parent has made it.
     cgroup: Option<&'a Manager>,
+    /// Whether it is where it was born in the unified hierarchy.
+    born: bool,
     went: bool,
 }
 
@@ -169,7 +172,11 @@ impl Parent<'_> {
         if !self.went {
             self.channel.expect(&Message::Go)?;
             if let Some(cgroup) = self.cgroup {
-                enter(&cgroup.entrance()?, true)?;
+                let entrance = match self.born {
+                    true => cgroup.entrance_once_born()?,
+                    false => cgroup.entrance()?,
+                };
+                enter(&entrance, false, true)?;
             }
             self.went = true;
         }
@@ -198,11 +205,13 @@ impl Parent<'_> {
 }
 
 /// Moves us into a cgroup. Done by ourselves it costs the kernel nothing; done by another it waits for all forks of the machine.
-/// `everywhere`: onto all processors that it allows.
-pub(crate) fn enter(cgroup: &gantry_cgroups::Entrance, everywhere: bool) -> Result<()> {
-    cgroup
-        .enter()
-        .map_err(Error::file("failed to enter the container's", "cgroup"))?;
+/// `born`: in the entrance's birthplace. `everywhere`: onto all processors that it allows.
+pub(crate) fn enter(cgroup: &gantry_cgroups::Entrance, born: bool, everywhere: bool) -> Result<()> {
+    let entered = match born {
+        true => cgroup.enter_once_born(),
+        false => cgroup.enter(),
+    };
+    entered.map_err(Error::file("failed to enter the container's", "cgroup"))?;
     // What we were started on says nothing of where the container may run.
     if everywhere {
         kernel::reset_affinity();

@@ -12,7 +12,7 @@ use gantry_testkit::bundle::Bundle;
 use serde_json::{Value, json};
 
 /// A bundle whose first process has users of its own, from 100000 on.
-fn with_users(bundle: &Bundle) {
+pub(crate) fn with_users(bundle: &Bundle) {
     let root = 100_000;
     bundle.change(|config| {
         let map = json!([{ "containerID": 0, "hostID": root, "size": 65536 }]);
