@@ -113,6 +113,9 @@ struct Mounted {
 
 fn mounted(mountinfo: &str) -> Vec<Mounted> {
     let mut found: Vec<Mounted> = Vec::new();
+    // What was mounted over another mount at the same place has that one for its parent, and hides it.
+    let all: Vec<(&str, &str)> = mountinfo.lines().filter_map(beneath).collect();
+    let hidden = |id: &str, at: &str| all.iter().any(|(parent, point)| *parent == id && *point == at);
     for line in mountinfo.lines() {
         let Some((left, right)) = line.split_once(" - ") else {
             continue;
@@ -124,11 +127,11 @@ fn mounted(mountinfo: &str) -> Vec<Mounted> {
             _ => continue,
         };
         let left: Vec<&str> = left.split(' ').collect();
-        let (Some(root), Some(point)) = (left.get(3), left.get(4)) else {
+        let (Some(id), Some(root), Some(point)) = (left.first(), left.get(3), left.get(4)) else {
             continue;
         };
         // A mount somewhere else, such as in a container's root file system, is not ours to use.
-        if !point.starts_with("/sys/fs/cgroup") {
+        if !point.starts_with("/sys/fs/cgroup") || hidden(id, point) {
             continue;
         }
         let options = right
@@ -145,6 +148,13 @@ fn mounted(mountinfo: &str) -> Vec<Mounted> {
         });
     }
     found
+}
+
+/// The mount that a mount is in, and where, if that is among the cgroups.
+fn beneath(line: &str) -> Option<(&str, &str)> {
+    let mut fields = line.split(' ').skip(1);
+    let (parent, point) = (fields.next()?, fields.nth(2)?);
+    point.starts_with("/sys/fs/cgroup").then_some((parent, point))
 }
 
 #[cfg(test)]
@@ -171,6 +181,15 @@ mod tests {
         let beside = layout.beside.unwrap();
         assert_eq!(beside.mount, Path::new("/sys/fs/cgroup/unified"));
         assert_eq!(beside.own, Path::new("b"));
+    }
+
+    #[test]
+    fn a_hierarchy_that_is_covered_is_none() {
+        let mounts = "31 30 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+            33 30 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\
+            34 33 0:40 / /sys/fs/cgroup/unified rw - tmpfs cover rw\n";
+        let layout = Layout::parse(mounts, "1:cpu:/\n0::/b\n").unwrap();
+        assert_eq!((layout.hierarchies.len(), layout.beside), (1, None));
     }
 
     #[test]
