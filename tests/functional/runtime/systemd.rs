@@ -19,6 +19,7 @@ crate::on_both! {
     processes_are_added_to_a_scope
     a_container_with_its_own_users_owns_its_cgroup
     an_ordinary_user_has_limits
+    an_ordinary_user_has_limits_without_systemds_help
     what_is_wrong_is_said
 }
 
@@ -249,11 +250,16 @@ fn a_scope_of_version_1(runtime: &Runtime) {
     is("cpu", "cpu.cfs_quota_us", "10000");
     is("cpu", "cpu.cfs_period_us", "50000");
     exec_detached(runtime);
-    let pids = value(
-        Path::new(&format!("/sys/fs/cgroup/freezer{group}")),
-        "cgroup.procs",
-    );
-    assert_eq!(pids.lines().count(), 2);
+    let mut hierarchies = vec!["freezer", "systemd"];
+    // Of a hybrid machine, where systemd has its own.
+    hierarchies.extend(Path::new("/sys/fs/cgroup/unified").is_dir().then_some("unified"));
+    for name in &hierarchies {
+        let folder = PathBuf::from(format!("/sys/fs/cgroup/{name}{group}"));
+        assert_eq!(value(&folder, "cgroup.procs").lines().count(), 2, "{name}");
+        let record = fs::read_to_string(runtime.place.join("state").join(&id).join("state.json"));
+        let record = record.expect("the record");
+        assert!(record.contains(&folder.display().to_string()), "{record}");
+    }
     let script = "mknod /f c 10 229 && cat /f; echo x > /dev/null && echo fine";
     let device = call(runtime, &["exec", &id, "sh", "-c", script]);
     assert!(
@@ -264,7 +270,7 @@ fn a_scope_of_version_1(runtime: &Runtime) {
     assert_eq!(runtime.status(), "paused");
     call(runtime, &["resume", &id]).success();
     call(runtime, &["delete", "--force", &id]).success();
-    for controller in ["memory", "devices", "freezer", "systemd"] {
+    for controller in ["memory", "devices"].into_iter().chain(hierarchies) {
         assert!(
             !Path::new(&format!("/sys/fs/cgroup/{controller}{group}")).exists(),
             "{controller}"
@@ -326,22 +332,29 @@ fn a_container_with_its_own_users_owns_its_cgroup(runtime: &Runtime) {
     assert!(!folder.exists());
 }
 
-/// The user's own systemd makes the scope, below what the system's has given to it.
-fn an_ordinary_user_has_limits(runtime: &Runtime) {
+/// An ordinary user with a systemd of his own, if this machine has one: his number.
+fn ordinary_user() -> Option<String> {
     let user = run(Command::new("id").args(["-u", "tester"]));
     if !here() || user.code != 0 {
-        return;
+        return None;
     }
     let uid = user.line().to_owned();
     run(Command::new("systemctl").args(["start", &format!("user@{uid}.service")])).success();
-    let as_user = |program: &Path, args: &[&str]| {
-        let mut command = Command::new("runuser");
-        command.args(["-u", "tester", "--", "env"]);
-        command.arg(format!("XDG_RUNTIME_DIR=/run/user/{uid}"));
-        command.arg(program).args(args);
-        command.current_dir(runtime.place.dir());
-        command
-    };
+    Some(uid)
+}
+
+/// A program run by him.
+fn as_user(runtime: &Runtime, uid: &str, program: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new("runuser");
+    command.args(["-u", "tester", "--", "env"]);
+    command.arg(format!("XDG_RUNTIME_DIR=/run/user/{uid}"));
+    command.arg(program).args(args);
+    command.current_dir(runtime.place.dir());
+    command
+}
+
+/// A bundle of his.
+fn bundle_of_user(runtime: &Runtime, uid: &str) -> Bundle {
     let bundle = runtime.bundle("");
     let dir = bundle.dir().display().to_string();
     fs::remove_file(bundle.dir().join("config.json")).expect("the other configuration");
@@ -349,11 +362,17 @@ fn an_ordinary_user_has_limits(runtime: &Runtime) {
         .args(["-R", "tester:tester"])
         .arg(runtime.place.dir()))
     .success();
-    run(&mut as_user(
-        Path::new("runc"),
-        &["spec", "--rootless", "--bundle", &dir],
-    ))
-    .success();
+    let spec = ["spec", "--rootless", "--bundle", &dir];
+    run(&mut as_user(runtime, uid, Path::new("runc"), &spec)).success();
+    bundle
+}
+
+/// The user's own systemd makes the scope, below what the system's has given to it.
+fn an_ordinary_user_has_limits(runtime: &Runtime) {
+    let Some(uid) = ordinary_user() else { return };
+    let as_user = |program: &Path, args: &[&str]| as_user(runtime, &uid, program, args);
+    let bundle = bundle_of_user(runtime, &uid);
+    let dir = bundle.dir().display().to_string();
     let name = runtime.place.name("scope");
     bundle.change(|config| {
         config["process"]["terminal"] = json!(false);
@@ -420,6 +439,64 @@ fn an_ordinary_user_has_limits(runtime: &Runtime) {
         &["--root", &state, "run", "--bundle", &dir, &id],
     );
     assert_eq!(run(&mut without).success().stdout, "fine\n");
+}
+
+/// In cgroups that were handed to the user, who makes one there by himself.
+fn an_ordinary_user_has_limits_without_systemds_help(runtime: &Runtime) {
+    let Some(uid) = ordinary_user() else { return };
+    let bundle = bundle_of_user(runtime, &uid);
+    let dir = bundle.dir().display().to_string();
+    let handed = format!("/user.slice/user-{uid}.slice/user@{uid}.service");
+    let name = runtime.place.name("own");
+    let folder = PathBuf::from(format!("/sys/fs/cgroup{handed}/{name}/c"));
+    bundle.change(|config| {
+        config["process"]["terminal"] = json!(false);
+        config["process"]["args"] = json!(["sleep", "1000"]);
+        config["root"]["readonly"] = json!(false);
+        config["linux"]["cgroupsPath"] = json!(format!("{handed}/{name}/c"));
+        config["linux"]["resources"] = json!({ "memory": { "limit": 64 << 20 }, "pids": { "limit": 20 } });
+    });
+    let state = runtime.place.join("state").display().to_string();
+    let id = runtime.id();
+    let program = runtime.program.display().to_string();
+    // Who is to move a process must own what is above both places.
+    let call = |args: &[&str]| {
+        let scope = ["--user", "--scope", "--quiet", &program, "--root", &state];
+        as_user(runtime, &uid, Path::new("systemd-run"), &[&scope, args].concat())
+    };
+    let output = fs::File::create(runtime.place.join("output")).expect("a file");
+    let mut start = call(&["run", "--detach", "--bundle", &dir, &id]);
+    start
+        .stdin(std::process::Stdio::null())
+        .stderr(output.try_clone().expect("the file"))
+        .stdout(output);
+    assert!(
+        start.status().expect("the runtime").success(),
+        "{}",
+        runtime.output()
+    );
+    assert_eq!(value(&folder, "memory.max"), (64 << 20).to_string());
+    assert_eq!(value(&folder, "pids.max"), "20");
+    run(&mut call(&[
+        "update",
+        "--memory",
+        "96M",
+        "--pids-limit",
+        "30",
+        &id,
+    ]))
+    .success();
+    assert_eq!(value(&folder, "memory.max"), (96 << 20).to_string());
+    assert_eq!(value(&folder, "pids.max"), "30");
+    let script = "exec sleep 1001 < /dev/null > /dev/null 2>&1";
+    run(&mut call(&["exec", "--detach", &id, "sh", "-c", script])).success();
+    assert_eq!(value(&folder, "cgroup.procs").lines().count(), 2);
+    run(&mut call(&["pause", &id])).success();
+    assert_eq!(value(&folder, "cgroup.freeze"), "1");
+    run(&mut call(&["resume", &id])).success();
+    run(&mut call(&["delete", "--force", &id])).success();
+    assert!(!folder.exists());
+    fs::remove_dir(folder.parent().expect("above")).expect("remove it");
 }
 
 fn what_is_wrong_is_said(runtime: &Runtime) {

@@ -29,6 +29,7 @@ const PACKAGES: &[&str] = &[
     "passwd",
     "procps",
     "runc",
+    "strace",
     "systemd",
     "systemd-sysv",
     "time",
