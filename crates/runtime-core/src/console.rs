@@ -54,4 +54,19 @@ impl Console {
             Self::None | Self::Sent(_) => Ok(None),
         }
     }
+
+    /// Passes on a master that somebody else made; it is returned if it is for us.
+    pub(crate) fn give(&self, master: OwnedFd) -> Result<Option<OwnedFd>> {
+        match self {
+            Self::Sent(socket) => {
+                let name = gantry_sys::pty::slave_path(master.as_fd())?;
+                let name = name.as_os_str().as_encoded_bytes();
+                gantry_sys::socket::send(socket.as_fd(), name, Some(master.as_fd()))?;
+                Ok(None)
+            }
+            Self::Kept(..) => Ok(Some(master)),
+            // Of a program of the container's, and nobody asked for it.
+            Self::None => Ok(None),
+        }
+    }
 }

@@ -359,6 +359,11 @@ impl Container {
         Ok(Manager::restore(&self.record.cgroup_paths, unit)?)
     }
 
+    /// Where the record is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The FIFO at which its process waits.
     pub(crate) fn fifo(&self) -> PathBuf {
         self.folder.join(FIFO)

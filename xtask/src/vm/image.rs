@@ -18,10 +18,12 @@ const SUITE: &str = "bookworm";
 /// would make an initial ramdisk of their own.
 const PACKAGES: &[&str] = &[
     "busybox-static",
+    "criu",
     "crun",
     "dbus",
     "dbus-user-session",
     "iproute2",
+    "iptables",
     "jq",
     "kmod",
     "libpam-systemd",

@@ -1,53 +1,52 @@
 //! `checkpoint` and `restore`.
 
-use gantry_runtime_core::checkpoint::{self as core, Options};
+use gantry_runtime_core::checkpoint::{self as core, CgroupsMode, Options, Switch};
 use gantry_runtime_core::config::Config;
 use gantry_runtime_core::state::Container;
 use gantry_runtime_core::{exe, foreground, lifecycle};
 
-use super::create::{Flags, absolute, failed, prepare_options};
+use super::create::{Flags, absolute, check_terminal, failed, prepare_options};
 use super::{Outcome, sentence};
 use crate::args::{Args, Flag, Global, unknown};
 
-/// Switches and values that are criu's own, which only pass through here.
-const SWITCHES: &[&str] = &[
-    "tcp-established",
-    "skip-in-flight",
-    "link-remap",
-    "ext-unix-sk",
-    "shell-job",
-    "lazy-pages",
-    "file-locks",
-    "auto-dedup",
+/// Switches that only pass through here.
+const SWITCHES: &[(&str, Switch)] = &[
+    ("tcp-established", Switch::EstablishedTcp),
+    ("tcp-skip-in-flight", Switch::SkipTcpInFlight),
+    ("link-remap", Switch::LinkRemap),
+    ("ext-unix-sk", Switch::ExternalUnixSockets),
+    ("shell-job", Switch::ShellJob),
+    ("lazy-pages", Switch::LazyPages),
+    ("file-locks", Switch::FileLocks),
+    ("auto-dedup", Switch::AutoDedup),
 ];
 
 /// Takes a flag that both commands have. None: it is none of these.
 fn common(options: &mut Options, args: &mut Args, flag: Flag) -> Result<Option<Flag>, String> {
-    let name = match flag.name.as_str() {
-        // Here it says of what.
-        "tcp-skip-in-flight" => "skip-in-flight",
-        other => other,
-    };
-    if let Some(switch) = SWITCHES.iter().find(|switch| **switch == name) {
+    if let Some((_, switch)) = SWITCHES.iter().find(|(name, _)| *name == flag.name) {
         if flag.on()? {
-            options.switches.push(switch);
+            options.switches.push(*switch);
         }
         return Ok(None);
     }
-    match name {
+    match flag.name.as_str() {
         "image-path" => options.image_path = absolute(&args.value(flag)?)?,
         "work-path" => options.work_path = Some(absolute(&args.value(flag)?)?),
+        // The network is left out in any case, as the caller makes it.
         "empty-ns" => match args.value(flag)?.as_str() {
-            "network" => options.values.push(("empty-ns", "net".to_owned())),
+            "network" => {}
             other => return Err(format!("namespace {other:?} is not supported")),
         },
-        "manage-cgroups-mode" => match args.value(flag)?.as_str() {
-            "" => {}
-            mode @ ("soft" | "full" | "strict" | "ignore") => {
-                options.values.push(("manage-cgroups", mode.to_owned()));
+        "manage-cgroups-mode" => {
+            options.cgroups = match args.value(flag)?.as_str() {
+                "" => None,
+                "soft" => Some(CgroupsMode::Soft),
+                "full" => Some(CgroupsMode::Full),
+                "strict" => Some(CgroupsMode::Strict),
+                "ignore" => Some(CgroupsMode::Ignore),
+                _ => return Err("Invalid manage-cgroups-mode value".to_owned()),
             }
-            _ => return Err("Invalid manage-cgroups-mode value".to_owned()),
-        },
+        }
         _ => return Ok(Some(flag)),
     }
     Ok(None)
@@ -60,13 +59,6 @@ fn defaults() -> Result<Options, String> {
     })
 }
 
-/// What criu is told of cgroups if nobody says anything.
-fn finish(options: &mut Options, mode: &str) {
-    if !options.values.iter().any(|(name, _)| *name == "manage-cgroups") {
-        options.values.push(("manage-cgroups", mode.to_owned()));
-    }
-}
-
 pub(super) fn checkpoint(global: &Global, mut args: Args) -> Outcome {
     let mut options = defaults()?;
     while let Some(flag) = args.flag() {
@@ -75,31 +67,41 @@ pub(super) fn checkpoint(global: &Global, mut args: Args) -> Outcome {
         };
         match flag.name.as_str() {
             "parent-path" => options.parent_path = Some(args.value(flag)?.into()),
-            "leave-running" => options.leave_running = flag.on()?,
+            "leave-running" if flag.on()? => options.switches.push(Switch::LeaveRunning),
+            "leave-running" => {}
             "pre-dump" => options.pre_dump = flag.on()?,
-            "status-fd" => options.values.push(("status-fd", args.value(flag)?)),
-            "page-server" => page_server(&mut options, &args.value(flag)?)?,
+            "status-fd" => options.status = status(&args.value(flag)?)?,
+            "page-server" => options.page_server = page_server(&args.value(flag)?)?,
             _ => return Err(unknown(&flag)),
         }
     }
     let id = args.id("checkpoint")?;
     args.end("checkpoint")?;
-    finish(&mut options, "soft");
     let container = Container::load(&global.root, &id).map_err(sentence)?;
     core::checkpoint(&container, &options, &global.open_log()?)
         .map(|()| 0)
         .map_err(sentence)
 }
 
-fn page_server(options: &mut Options, text: &str) -> Result<(), String> {
+/// None: there is none.
+fn status(text: &str) -> Result<Option<i32>, String> {
+    let number: i32 = text
+        .parse()
+        .map_err(|_| format!("invalid value {text:?} for flag -status-fd: a number is needed"))?;
+    Ok(Some(number).filter(|number| *number != -1))
+}
+
+fn page_server(text: &str) -> Result<Option<(String, u16)>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
     let (address, port) = text
         .rsplit_once(':')
-        .filter(|(address, port)| !address.is_empty() && port.parse::<u16>().is_ok())
+        .filter(|(address, port)| !address.is_empty() && !port.is_empty())
         .ok_or_else(|| "Use --page-server ADDRESS:PORT to specify page server".to_owned())?;
-    options.switches.push("page-server");
-    options.values.push(("address", address.to_owned()));
-    options.values.push(("port", port.to_owned()));
-    Ok(())
+    let port = port.parse().map_err(|_| "Invalid port number".to_owned())?;
+    let address = address.trim_start_matches('[').trim_end_matches(']');
+    Ok(Some((address.to_owned(), port)))
 }
 
 pub(super) fn restore(global: &Global, mut args: Args) -> Outcome {
@@ -110,15 +112,13 @@ pub(super) fn restore(global: &Global, mut args: Args) -> Outcome {
             continue;
         };
         match flag.name.as_str() {
-            "lsm-profile" => options.values.push(("lsm-profile", args.value(flag)?)),
-            "lsm-mount-context" => options.values.push(("lsm-mount-context", args.value(flag)?)),
+            "lsm-profile" => options.lsm_profile = Some(args.value(flag)?),
+            "lsm-mount-context" => options.lsm_mount_context = Some(args.value(flag)?),
             _ => flags.take(&mut args, flag, true)?,
         }
     }
     let id = args.id("restore")?;
     args.end("restore")?;
-    // It is in the cgroup already, and stays there with all that it makes.
-    finish(&mut options, "ignore");
     let failed = failed("restore");
     if flags.subreaper && !flags.detach {
         gantry_runtime_core::host::become_subreaper().map_err(sentence)?;
@@ -130,9 +130,14 @@ pub(super) fn restore(global: &Global, mut args: Args) -> Outcome {
     exe::protect().map_err(|error| failed(error.into()))?;
     let config = Config::load(&flags.bundle).map_err(&failed)?;
     let create = prepare_options(global, &mut flags)?;
+    let process = config.spec.process.as_ref();
+    let terminal = process.is_some_and(|process| process.terminal);
+    check_terminal(flags.detach, terminal, create.console_socket.is_some())
+        .map_err(|why| format!("{} restore failed: {why}", crate::help::called()))?;
     let created = core::restore(&global.root, &id, &config, &create, &options).map_err(&failed)?;
     let Some(signals) = signals else { return Ok(0) };
-    let code = foreground::attend(created.pid, &created.pidfd, &signals, None).map_err(sentence)?;
+    let code = foreground::attend(created.pid, &created.pidfd, &signals, created.console.as_ref())
+        .map_err(sentence)?;
     let container = Container::load(&global.root, &id).map_err(sentence)?;
     lifecycle::delete(&container, true, &create.log).map_err(sentence)?;
     Ok(u8::try_from(code).unwrap_or(255))
