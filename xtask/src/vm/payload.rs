@@ -23,7 +23,9 @@ pub(crate) struct Suite {
 impl Suite {
     /// Those that are worth a machine with version 2 and systemd.
     pub(crate) fn all() -> Vec<Self> {
-        ["gantry-cgroups", "gantry-tests/runtime"].map(Self::named).into()
+        ["gantry-cgroups", "gantry-tests/runtime", "gantry-tests/criu"]
+            .map(Self::named)
+            .into()
     }
 
     /// `PACKAGE` or `PACKAGE/TARGET`.

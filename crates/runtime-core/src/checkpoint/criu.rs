@@ -216,7 +216,10 @@ fn quote(path: &PathBuf, log: &Log) -> Option<String> {
         shown = at + 1;
     }
     log.warn("---");
-    Some(lines[*first].trim().to_owned())
+    let line = lines[*first];
+    // Without the time and the process.
+    let from = line.find("Error").unwrap_or_default();
+    Some(line[from..].trim().to_owned())
 }
 
 fn c_string(text: &[u8]) -> Result<CString> {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use gantry_sys::process::Pid;
@@ -28,6 +29,7 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
             )));
         }
     }
+    make_folder(&options.image_path)?;
     check_parent(options)?;
     let criu = Criu::find()?;
     let kind = if options.pre_dump {
@@ -43,11 +45,11 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
         need(&criu, Feature::LazyPages, log)?;
         status = options.status.map(writable).transpose()?;
     }
-    make_folder(&options.image_path)?;
     let folders = Folders::open(options)?;
     let spec = container.spec();
     let cgroup = container.cgroup()?;
     let mut request = super::request(kind, options, &folders, container.annotations());
+    request.cgroups(options.cgroups());
     request.process(container.pid());
     request.root(&container.rootfs().display().to_string());
     if let Some(parent) = &options.parent_path {
@@ -71,10 +73,19 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
         for place in masked_files(container) {
             request.external(&format!("mnt[{place}]:/dev/null"));
         }
-        note_streams(container, &options.image_path)?;
+        let streams = streams(container, options.has(Switch::ShellJob));
+        for terminal in streams.iter().filter(|stream| stream.starts_with("tty[")) {
+            request.external(terminal);
+        }
+        note(&streams, &options.image_path)?;
     }
     let top = cgroup.hierarchies().next().map(|(one, _)| one.mount.clone());
-    let yard = Yard::new(container.folder(), &cgroup, &top.unwrap_or_default(), options)?;
+    let yard = Yard::new(
+        container.folder(),
+        &cgroup,
+        &top.unwrap_or_default(),
+        options.cgroups(),
+    )?;
     if let Some(yard) = &yard {
         request.cgroup_yard(&yard.folder.display().to_string());
     }
@@ -82,9 +93,17 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
     let answer = criu.ask(&request.ask(kind), &[], &mut place, log)?;
     criu::judge(&answer, kind, options.log_folder(), log)?;
     drop(place);
-    match options.has(Switch::LeaveRunning) || options.pre_dump {
-        true => Ok(()),
-        false => lifecycle::delete(container, true, log),
+    if options.has(Switch::LeaveRunning) || options.pre_dump {
+        return Ok(());
+    }
+    match lifecycle::delete(container, true, log) {
+        // Who stayed with it has seen its end, and deleted it.
+        Err(Error::NotFound) => Ok(()),
+        Err(error) => {
+            log.warn(&error.chain());
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 
@@ -149,16 +168,30 @@ fn masked_files(container: &Container) -> Vec<String> {
     all.filter(is_file).cloned().collect()
 }
 
-/// Notes where the standard streams go: their pipes are somebody's on the host.
-fn note_streams(container: &Container, images: &Path) -> Result<()> {
-    let streams: Vec<String> = (0..3)
+/// Where the standard streams go: their pipes are somebody's on the host, and their terminal may be.
+fn streams(container: &Container, shell_job: bool) -> Vec<String> {
+    (0..3)
         .map(|number| {
             let link = format!("/proc/{}/fd/{number}", container.pid());
-            fs::read_link(link).map_or_else(|_| "/dev/null".to_owned(), |path| path.display().to_string())
+            match (fs::read_link(&link), fs::metadata(&link)) {
+                (Ok(path), Ok(found)) if shell_job && is_terminal(&path) => {
+                    format!("tty[{:x}:{:x}]", found.rdev(), found.dev())
+                }
+                (Ok(path), _) => path.display().to_string(),
+                (Err(_), _) => "/dev/null".to_owned(),
+            }
         })
-        .collect();
+        .collect()
+}
+
+fn is_terminal(path: &Path) -> bool {
+    path.starts_with("/dev/pts") || path.to_string_lossy().starts_with("/dev/tty")
+}
+
+/// Notes it for who makes them again.
+fn note(streams: &[String], images: &Path) -> Result<()> {
     let path = images.join(DESCRIPTORS);
-    let text = serde_json::to_vec(&streams).map_err(|source| Error::Json {
+    let text = serde_json::to_vec(streams).map_err(|source| Error::Json {
         path: path.clone(),
         source,
     })?;

@@ -106,7 +106,7 @@ fn request(
         request.work(work.as_raw_fd());
     }
     request.log(kind.log()).notifications().empty_network();
-    request.orphan_terminals().cgroups(options.cgroups());
+    request.orphan_terminals();
     for switch in &options.switches {
         request.switch(*switch);
     }
@@ -146,8 +146,8 @@ struct Yard {
 
 impl Yard {
     /// One in a container's folder, if criu needs it.
-    fn new(container: &Path, cgroup: &Manager, shown: &Path, options: &Options) -> Result<Option<Self>> {
-        if cgroup.version() != Version::V2 || options.cgroups() == CgroupsMode::Ignore {
+    fn new(container: &Path, cgroup: &Manager, shown: &Path, mode: CgroupsMode) -> Result<Option<Self>> {
+        if cgroup.version() != Version::V2 || mode == CgroupsMode::Ignore {
             return Ok(None);
         }
         let folder = container.join("criu-yard");

@@ -30,9 +30,19 @@ pub(super) fn external(spec: &Spec, bundle: &Path, rootfs: &Path, cgroup: &Manag
         if binds(one) {
             places.push(Place {
                 destination: resolved(rootfs, Path::new(&one.destination)),
-                source: bundle.join(&one.source),
+                source: real(&bundle.join(&one.source)),
             });
-        } else if one.typ == "cgroup" && cgroup.version() == Version::V1 && !has_cgroups(&linux) {
+        } else if !matches!(one.typ.as_str(), "cgroup" | "cgroup2") || has_cgroups(&linux) {
+            // A file system of the container's own.
+        } else if cgroup.version() == Version::V2 {
+            places.extend(cgroup.hierarchies().next().map(|(hierarchy, folder)| Place {
+                destination: one.destination.clone(),
+                source: match has_users(&linux) {
+                    true => folder.to_owned(),
+                    false => hierarchy.mount.clone(),
+                },
+            }));
+        } else {
             for (hierarchy, folder) in cgroup.hierarchies() {
                 let name = hierarchy.mount.file_name().unwrap_or_default();
                 places.push(Place {
@@ -53,6 +63,16 @@ pub(super) fn external(spec: &Spec, bundle: &Path, rootfs: &Path, cgroup: &Manag
 pub(super) fn has_cgroups(linux: &Linux) -> bool {
     let mut all = linux.namespaces.iter();
     all.any(|one| one.typ == LinuxNamespaceType::Cgroup && one.path.is_empty())
+}
+
+/// criu does not understand `.` and the like.
+fn real(source: &Path) -> PathBuf {
+    std::fs::canonicalize(source).unwrap_or_else(|_| source.to_owned())
+}
+
+fn has_users(linux: &Linux) -> bool {
+    let mut all = linux.namespaces.iter();
+    all.any(|one| one.typ == LinuxNamespaceType::User)
 }
 
 fn binds(one: &Mount) -> bool {

@@ -12,6 +12,7 @@ use gantry_sys::{mount, ns, path, prctl};
 
 use super::criu::{self, Criu, Place};
 use super::message::{Kind, Request};
+use super::wire::Fields;
 use super::{CgroupsMode, DESCRIPTORS, Folders, Options, Yard, external, leave_mounts, make_folder, places};
 use crate::announce::announce;
 use crate::config::Config;
@@ -41,11 +42,16 @@ pub fn restore(
     let claim = Claim::new(root, id)?;
     let cgroup = claim_cgroup(&claim, id, config, create)?;
     let folders = Folders::open(options)?;
+    let mode = match has_cgroup_folders(&options.image_path) {
+        true => options.cgroups(),
+        false => CgroupsMode::Ignore,
+    };
     let streams = streams(&options.image_path)?;
     let stage = claim.folder().join("criu-root");
     make_folder(&stage)?;
 
     let mut request = super::request(Kind::Restore, options, &folders, &config.spec.annotations);
+    request.cgroups(mode);
     request.evasive_devices().sibling();
     request.root(&stage.display().to_string());
     if let Some(profile) = &options.lsm_profile {
@@ -60,20 +66,16 @@ pub fn restore(
     if !linux.masked_paths.is_empty() {
         request.external("mnt[/dev/null]:/dev/null");
     }
-    let joined = join(&linux, &mut request)?;
-    for (number, stream) in (0..).zip(&streams) {
-        if stream.starts_with("pipe:") {
-            request.inherit(number, stream);
-        }
-    }
+    let mut opened = join(&linux, &mut request)?;
+    inherit(&streams, &mut request, &mut opened)?;
     let own_cgroups = places::has_cgroups(&linux);
     // Criu sees no other cgroup than the container's.
     let shown = cgroup.folder("").unwrap_or(Path::new("/")).to_owned();
-    let yard = Yard::new(claim.folder(), &cgroup, &shown, options)?;
+    let yard = Yard::new(claim.folder(), &cgroup, &shown, mode)?;
     if let Some(yard) = &yard {
         request.cgroup_yard(&yard.folder.display().to_string());
     }
-    if options.cgroups() != CgroupsMode::Ignore {
+    if mode != CgroupsMode::Ignore {
         roots(&cgroup, own_cgroups, &mut request);
     }
 
@@ -90,7 +92,7 @@ pub fn restore(
         console: Console::open(create.console_socket.as_deref(), terminal)?,
         master: None,
     };
-    let kept: Vec<_> = joined.iter().map(AsFd::as_fd).collect();
+    let kept: Vec<_> = opened.iter().map(AsFd::as_fd).collect();
     let answer = criu.ask(&request.ask(Kind::Restore), &kept, &mut stage, log)?;
     criu::judge(&answer, Kind::Restore, options.log_folder(), log)?;
     let Some(pid) = answer.restored else {
@@ -133,6 +135,32 @@ fn streams(images: &Path) -> Result<Vec<String>> {
     let path = images.join(DESCRIPTORS);
     let text = fs::read(&path).map_err(Error::file("failed to read", &path))?;
     serde_json::from_slice(&text).map_err(|source| Error::Json { path, source })
+}
+
+/// Tells of our streams that stand for those that there were. criu gets copies: it may want the streams too.
+fn inherit(streams: &[String], request: &mut Request, opened: &mut Vec<OwnedFd>) -> Result<()> {
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let ours = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    for (at, (stream, own)) in streams.iter().zip(ours).enumerate() {
+        let wanted = stream.starts_with("pipe:") || stream.starts_with("tty[");
+        if wanted && !streams[..at].contains(stream) {
+            let copy = own
+                .try_clone_to_owned()
+                .map_err(Error::file("failed to copy the standard stream", at.to_string()))?;
+            request.inherit(copy.as_raw_fd(), stream);
+            opened.push(copy);
+        }
+    }
+    Ok(())
+}
+
+/// Whether it was written down which cgroups there were. Otherwise criu looks for those that the processes were in.
+fn has_cgroup_folders(images: &Path) -> bool {
+    // Two magic numbers and the length of the one message: its controllers (2) have folders (2).
+    const HEAD: usize = 12;
+    let image = fs::read(images.join("cgroup.img")).unwrap_or_default();
+    let mut all = Fields(image.get(HEAD..).unwrap_or_default());
+    all.any(|(field, value)| field == 2 && Fields::of(value).any(|(field, _)| field == 2))
 }
 
 /// Tells of the namespaces that are there already. Those that are returned criu gets opened.

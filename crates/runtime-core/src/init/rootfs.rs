@@ -384,7 +384,15 @@ fn cgroup(
     if setup.cgroup.version() == Version::V2 {
         let flags = options.flags;
         let target = path::of_fd(place.as_fd());
-        if mount::mount(Path::new("cgroup"), &target, "cgroup2", flags, "").is_err() {
+        let top = setup.cgroup.hierarchies().next().map(|(one, _)| &one.mount);
+        if let (Some(top), false, false) = (
+            top,
+            has(setup.linux, LinuxNamespaceType::Cgroup),
+            setup.namespaces.has_user,
+        ) {
+            // The host's own view: mounted anew without its options, such as `nsdelegate`, it would lose them.
+            attach(top, place.as_fd(), options)?;
+        } else if mount::mount(Path::new("cgroup"), &target, "cgroup2", flags, "").is_err() {
             // Not allowed in a user namespace that has no cgroup namespace: the host's view, of this container only.
             let folder = setup.cgroup.folder("").unwrap_or(Path::new("/sys/fs/cgroup"));
             match folder.is_dir() {

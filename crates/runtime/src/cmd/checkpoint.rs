@@ -2,8 +2,9 @@
 
 use gantry_runtime_core::checkpoint::{self as core, CgroupsMode, Options, Switch};
 use gantry_runtime_core::config::Config;
+use gantry_runtime_core::log::Log;
 use gantry_runtime_core::state::Container;
-use gantry_runtime_core::{exe, foreground, lifecycle};
+use gantry_runtime_core::{exe, foreground, host, lifecycle};
 
 use super::create::{Flags, absolute, check_terminal, failed, prepare_options};
 use super::{Outcome, sentence};
@@ -77,10 +78,19 @@ pub(super) fn checkpoint(global: &Global, mut args: Args) -> Outcome {
     }
     let id = args.id("checkpoint")?;
     args.end("checkpoint")?;
+    let log = global.open_log()?;
+    warn_users(&log);
     let container = Container::load(&global.root, &id).map_err(sentence)?;
-    core::checkpoint(&container, &options, &global.open_log()?)
+    core::checkpoint(&container, &options, &log)
         .map(|()| 0)
         .map_err(sentence)
+}
+
+/// criu wants root.
+fn warn_users(log: &Log) {
+    if !host::is_root() {
+        log.warn("runc checkpoint is untested with rootless containers");
+    }
 }
 
 /// None: there is none.
@@ -121,7 +131,7 @@ pub(super) fn restore(global: &Global, mut args: Args) -> Outcome {
     args.end("restore")?;
     let failed = failed("restore");
     if flags.subreaper && !flags.detach {
-        gantry_runtime_core::host::become_subreaper().map_err(sentence)?;
+        host::become_subreaper().map_err(sentence)?;
     }
     let signals = match flags.detach {
         true => None,
@@ -130,6 +140,7 @@ pub(super) fn restore(global: &Global, mut args: Args) -> Outcome {
     exe::protect().map_err(|error| failed(error.into()))?;
     let config = Config::load(&flags.bundle).map_err(&failed)?;
     let create = prepare_options(global, &mut flags)?;
+    warn_users(&create.log);
     let process = config.spec.process.as_ref();
     let terminal = process.is_some_and(|process| process.terminal);
     check_terminal(flags.detach, terminal, create.console_socket.is_some())
