@@ -49,7 +49,8 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
     let spec = container.spec();
     let cgroup = container.cgroup()?;
     let mut request = super::request(kind, options, &folders, container.annotations());
-    request.cgroups(options.cgroups());
+    let mode = super::mode(options, &cgroup);
+    request.cgroups(mode);
     request.process(container.pid());
     request.root(&container.rootfs().display().to_string());
     if let Some(parent) = &options.parent_path {
@@ -79,13 +80,7 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
         }
         note(&streams, &options.image_path)?;
     }
-    let top = cgroup.hierarchies().next().map(|(one, _)| one.mount.clone());
-    let yard = Yard::new(
-        container.folder(),
-        &cgroup,
-        &top.unwrap_or_default(),
-        options.cgroups(),
-    )?;
+    let yard = Yard::new(container.folder(), &cgroup, true, mode)?;
     if let Some(yard) = &yard {
         request.cgroup_yard(&yard.folder.display().to_string());
     }

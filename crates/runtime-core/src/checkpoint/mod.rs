@@ -56,10 +56,6 @@ impl Options {
         self.switches.contains(&switch)
     }
 
-    fn cgroups(&self) -> CgroupsMode {
-        self.cgroups.unwrap_or(CgroupsMode::Soft)
-    }
-
     fn log_folder(&self) -> &Path {
         self.work_path.as_deref().unwrap_or(&self.image_path)
     }
@@ -117,6 +113,15 @@ fn request(
     request
 }
 
+/// What criu is to do with cgroups. If nobody says anything it makes those that the container had below its own; with version 1
+/// nothing, as there may be an empty unified hierarchy that is nobody's.
+fn mode(options: &Options, cgroup: &Manager) -> CgroupsMode {
+    options.cgroups.unwrap_or(match cgroup.version() {
+        Version::V1 => CgroupsMode::Ignore,
+        Version::V2 => CgroupsMode::Soft,
+    })
+}
+
 /// Makes a folder for what is in a container's memory, which is nobody else's business.
 fn make_folder(folder: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
@@ -136,45 +141,54 @@ fn external(kind: LinuxNamespaceType) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// A folder in which criu finds the hierarchy of version 2, which it would mount otherwise. It would do so without the options
-/// that it is mounted with, and all mounts of it share them: the host's `nsdelegate` would be gone.
+/// A folder in which criu finds the hierarchies, which it would mount otherwise: that of version 2 without the options that it is
+/// mounted with, and all mounts of it share them, so that the host's `nsdelegate` would be gone.
 struct Yard {
     folder: PathBuf,
-    /// What it is to see.
-    shown: PathBuf,
+    /// For each hierarchy the name by which criu looks for it, and what it is to see.
+    shown: Vec<(String, PathBuf)>,
 }
 
 impl Yard {
-    /// One in a container's folder, if criu needs it.
-    fn new(container: &Path, cgroup: &Manager, shown: &Path, mode: CgroupsMode) -> Result<Option<Self>> {
-        if cgroup.version() != Version::V2 || mode == CgroupsMode::Ignore {
+    /// One in a container's folder, if criu needs it. `whole`: with the cgroups of others.
+    fn new(container: &Path, cgroup: &Manager, whole: bool, mode: CgroupsMode) -> Result<Option<Self>> {
+        if mode == CgroupsMode::Ignore {
             return Ok(None);
         }
-        let folder = container.join("criu-yard");
-        make_folder(&folder.join("unified"))?;
-        Ok(Some(Self {
-            folder,
-            shown: shown.to_owned(),
-        }))
+        let all = cgroup.hierarchies().map(|(hierarchy, folder)| {
+            let name = match hierarchy.controllers.is_empty() {
+                true => "unified".to_owned(),
+                false => hierarchy.controllers.join(",").replace("name=", ""),
+            };
+            let place = if whole { hierarchy.mount.as_path() } else { folder };
+            (name, place.to_owned())
+        });
+        let yard = Self {
+            folder: container.join("criu-yard"),
+            shown: all.collect(),
+        };
+        for (name, _) in &yard.shown {
+            make_folder(&yard.folder.join(name))?;
+        }
+        Ok(Some(yard))
     }
 
     /// Shows it to the calling process, which is alone in its namespace of mounts.
     fn mount(&self) -> Result<()> {
         const MS_BIND: u64 = 0x1000;
-        Ok(mount::mount(
-            &self.shown,
-            &self.folder.join("unified"),
-            "",
-            MS_BIND,
-            "",
-        )?)
+        for (name, place) in &self.shown {
+            mount::mount(place, &self.folder.join(name), "", MS_BIND, "")?;
+        }
+        Ok(())
     }
 }
 
 impl Drop for Yard {
     fn drop(&mut self) {
         // Empty folders, outside of that namespace.
-        let _ = std::fs::remove_dir(self.folder.join("unified"));
+        for (name, _) in &self.shown {
+            let _ = std::fs::remove_dir(self.folder.join(name));
+        }
         let _ = std::fs::remove_dir(&self.folder);
     }
 }

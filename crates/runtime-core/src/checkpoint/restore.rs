@@ -5,7 +5,7 @@ use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use gantry_cgroups::{Manager, Version};
+use gantry_cgroups::Manager;
 use gantry_oci::runtime::{ContainerState, Linux, LinuxNamespaceType, LinuxResources};
 use gantry_sys::process::{self, Pid};
 use gantry_sys::{mount, ns, path, prctl};
@@ -43,7 +43,7 @@ pub fn restore(
     let cgroup = claim_cgroup(&claim, id, config, create)?;
     let folders = Folders::open(options)?;
     let mode = match has_cgroup_folders(&options.image_path) {
-        true => options.cgroups(),
+        true => super::mode(options, &cgroup),
         false => CgroupsMode::Ignore,
     };
     let streams = streams(&options.image_path)?;
@@ -69,16 +69,12 @@ pub fn restore(
     let mut opened = join(&linux, &mut request)?;
     inherit(&streams, &mut request, &mut opened)?;
     let own_cgroups = places::has_cgroups(&linux);
-    // Criu sees no other cgroup than the container's.
-    let shown = cgroup.folder("").unwrap_or(Path::new("/")).to_owned();
-    let yard = Yard::new(claim.folder(), &cgroup, &shown, mode)?;
+    // It sees no other cgroup than the container's, which is the root to it.
+    let yard = Yard::new(claim.folder(), &cgroup, false, mode)?;
     if let Some(yard) = &yard {
         request.cgroup_yard(&yard.folder.display().to_string());
+        roots(&cgroup, &mut request);
     }
-    if mode != CgroupsMode::Ignore {
-        roots(&cgroup, own_cgroups, &mut request);
-    }
-
     let mut stage = Stage {
         id,
         config,
@@ -188,19 +184,14 @@ fn join(linux: &Linux, request: &mut Request) -> Result<Vec<OwnedFd>> {
     Ok(opened)
 }
 
-/// Where in each hierarchy the processes go, as criu sees it.
-fn roots(cgroup: &Manager, own: bool, request: &mut Request) {
-    for (hierarchy, folder) in cgroup.hierarchies() {
-        let inner = match cgroup.version() == Version::V2 || own {
-            true => Path::new(""),
-            false => folder.strip_prefix(&hierarchy.mount).unwrap_or(folder),
-        };
-        let path = format!("/{}", inner.display());
+/// In each hierarchy the processes go into what is its root to criu.
+fn roots(cgroup: &Manager, request: &mut Request) {
+    for (hierarchy, _) in cgroup.hierarchies() {
         if hierarchy.controllers.is_empty() {
-            request.cgroup_root("", &path);
+            request.cgroup_root("", "/");
         }
         for controller in &hierarchy.controllers {
-            request.cgroup_root(controller, &path);
+            request.cgroup_root(controller, "/");
         }
     }
 }
