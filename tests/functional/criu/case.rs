@@ -1,7 +1,6 @@
 //! A container that is written down and made again: its bundle, its images, and what the tests ask of it.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -9,28 +8,19 @@ use std::sync::OnceLock;
 use gantry_testkit::bundle::Bundle;
 use gantry_testkit::cmd::{Said, binaries, run, wait_until};
 use gantry_testkit::place::Place;
+use gantry_testkit::skip;
 use serde_json::{Value, json};
 
 /// Counts in a file on a tmpfs of the container's.
 pub(crate) const COUNTS: &str =
     "i=0; while :; do i=$((i+1)); echo $i > /tmp/new; mv /tmp/new /tmp/count; sleep 0.03; done";
 
-/// Why criu cannot be used here, told past the test's captured output.
+/// Whether criu cannot be used here, which is said aloud.
 pub(crate) fn unusable() -> bool {
     static WHY: OnceLock<Option<String>> = OnceLock::new();
-    let why = WHY.get_or_init(|| match Command::new("criu").arg("check").output() {
-        Ok(output) if output.status.success() => None,
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            let first = said.lines().find(|line| line.contains("Error"));
-            Some(first.map_or_else(|| output.status.to_string(), str::to_owned))
-        }
-        Err(error) => Some(error.to_string()),
-    });
+    let why = WHY.get_or_init(skip::no_criu);
     if let Some(why) = why {
-        let test = std::thread::current();
-        let test = test.name().unwrap_or_default().to_owned();
-        let _ = writeln!(std::io::stderr(), "skipped {test}: `criu check` fails: {why}");
+        skip::skip("checkpoint and restore", why);
     }
     why.is_some()
 }
