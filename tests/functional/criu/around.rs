@@ -21,17 +21,21 @@ fn with_one_below() -> Case {
     fs::create_dir(&below).expect("a cgroup");
     // A child of the container's first process, as its maker ends.
     case.exec("sleep 1234 < /dev/null > /dev/null 2>&1 &").success();
-    let other = sleeper(&folder(pid)).expect("the sleeper");
-    fs::write(below.join("cgroup.procs"), other).expect("move it");
+    let mut other = None;
+    wait_until("the sleeper", || {
+        other = sleeper(&folder(pid));
+        other.is_some()
+    });
+    fs::write(below.join("cgroup.procs"), other.expect("it is there")).expect("move it");
     case
 }
 
 /// The sleeping process in a cgroup.
 fn sleeper(folder: &Path) -> Option<String> {
     let inside = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-    let sleeps = |pid: &&str| {
-        fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("1234"))
-    };
+    // Not the shell that is about to become it, nor that which made it.
+    let sleeps =
+        |pid: &&str| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"sleep\x001234\x00");
     inside.lines().find(sleeps).map(str::to_owned)
 }
 
