@@ -178,7 +178,8 @@ fn what_it_opened_goes_on() {
     }
     let case = Case::new(
         "sleep 1000 | nc -l -p 77 > /tmp/heard & \n\
-         (sleep 1; i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done) | nc 127.0.0.1 77 & \n\
+         counts() { i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done; } \n\
+         while :; do counts | nc 127.0.0.1 77; sleep 0.1; done & \n\
          flock /tmp/lock sleep 1000",
     );
     case.install("flock");
