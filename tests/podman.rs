@@ -64,6 +64,8 @@ impl Podman {
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new("podman");
         command
+            // runc's checkpoint leaves a log of criu's where it is called.
+            .current_dir(self.place.dir())
             .env("CONTAINERS_CONF", self.place.join("containers.conf"))
             .env("HOME", self.place.dir())
             .arg("--root")
