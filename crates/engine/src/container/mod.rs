@@ -7,6 +7,7 @@ mod inspect;
 mod judge;
 mod list;
 mod logs;
+mod options;
 mod remove;
 mod start;
 pub(crate) mod state;

@@ -8,10 +8,10 @@ use gantry_oci::runtime::LinuxNamespaceType as Ns;
 use gantry_seccomp::profile;
 use gantry_supervisor_core::container::{Container as Stored, Runtime};
 use gantry_supervisor_core::task::{CreateTask, Status as TaskStatus, Stdio};
-use gantry_supervisor_core::{Any, GANTRY_RUNTIME, Labels, RUNC_OPTIONS_TYPE, RUNTIME_SPEC_TYPE, Time};
+use gantry_supervisor_core::{Any, GANTRY_RUNTIME, Labels, RUNTIME_SPEC_TYPE, Time};
 
 use super::state::{Event, Status};
-use super::{Container, lock};
+use super::{Container, lock, options};
 use crate::spec::{self, Facts};
 use crate::user::{self, User};
 use crate::{Engine, Result, fail, record};
@@ -141,15 +141,9 @@ impl Engine {
         let spec = spec::make(record, &facts)?;
         let spec = serde_json::to_vec(&spec)
             .map_err(|e| Error::internal(format!("encode the specification: {e}")))?;
-        let options = self.runtime(&record.host.runtime)?.map(|path| Any {
-            type_url: RUNC_OPTIONS_TYPE.to_owned(),
-            // `containerd.runc.v1.Options{binary_name}`: field 6, a text.
-            value: [
-                &[0x32, path.as_os_str().len() as u8][..],
-                path.as_os_str().as_encoded_bytes(),
-            ]
-            .concat(),
-        });
+        let options = self
+            .runtime(&record.host.runtime)?
+            .map(|path| options::runc(&path));
         let stored = Stored {
             id: id.clone(),
             image: record.config.image.clone(),
