@@ -9,6 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    // Whoever started us may have none, and what we write is for root alone to change.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let log_level = if args.debug {
         "debug"
     } else {

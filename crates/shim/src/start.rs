@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Read;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use gantry_shim_api::messages::BootstrapParams;
@@ -46,7 +46,6 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     let _ = fs::remove_file(&path);
     let listener =
         socket::listen(&path).map_err(|error| format!("failed to listen on {}: {error}", path.display()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(|error| error.to_string())?;
     let address = format!("unix://{}", path.display());
     fs::write(args.bundle.join("address"), &address)
         .map_err(|error| format!("failed to write the address: {error}"))?;

@@ -33,6 +33,8 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    // Whoever started us may have none, and what we write is for root alone to change.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     trace::set_up(&args.log_level, &["gantry_supervisor", "gantry_supervisor_api"]);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -41,45 +41,64 @@ pub fn connect(path: &Path) -> io::Result<UnixStream> {
 /// nobody has its queue full some time. Reading and writing do not wait either.
 pub fn connect_now(path: &Path) -> io::Result<UnixStream> {
     short(path, |path| {
-        use std::os::unix::ffi::OsStrExt;
-        // SAFETY: integers only.
-        let fd = unsafe {
-            libc::socket(
-                libc::AF_UNIX,
-                libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
-                0,
-            )
-        };
-        if fd == -1 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor is new and ours.
-        let stream = unsafe { UnixStream::from_raw_fd(fd) };
-        // SAFETY: zero is a valid value for every field.
-        let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
-        address.sun_family = libc::AF_UNIX as libc::sa_family_t;
-        // The last stays zero: `short` promises no more than `LIMIT` bytes.
-        for (to, from) in address
-            .sun_path
-            .iter_mut()
-            .take(LIMIT)
-            .zip(path.as_os_str().as_bytes())
-        {
-            *to = *from as libc::c_char;
-        }
+        let fd = socket(libc::SOCK_NONBLOCK)?;
+        let address = address(path);
         let size = size_of::<libc::sockaddr_un>() as libc::socklen_t;
         // SAFETY: the pointer and length are those of a live structure.
-        let result = unsafe { libc::connect(fd, (&raw const address).cast(), size) };
-        match result {
+        match unsafe { libc::connect(fd.as_raw_fd(), (&raw const address).cast(), size) } {
             -1 => Err(io::Error::last_os_error()),
-            _ => Ok(stream),
+            _ => Ok(UnixStream::from(fd)),
         }
     })
 }
 
-/// Binds a path of any length and listens.
+/// Binds a path of any length and listens. The socket is its owner's alone from the moment it is there, whatever the
+/// umask: Linux gives it the mode that the descriptor had before.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
-    short(path, |path| UnixListener::bind(path))
+    short(path, |path| {
+        let fd = socket(0)?;
+        // SAFETY: integers only.
+        if unsafe { libc::fchmod(fd.as_raw_fd(), 0o600) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        let address = address(path);
+        let size = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+        // SAFETY: the pointer and length are those of a live structure.
+        if unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        // The kernel takes no more than its own limit of those who wait (net.core.somaxconn).
+        // SAFETY: integers only.
+        match unsafe { libc::listen(fd.as_raw_fd(), i32::MAX) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(UnixListener::from(fd)),
+        }
+    })
+}
+
+/// A new stream socket.
+fn socket(flags: libc::c_int) -> io::Result<OwnedFd> {
+    // SAFETY: integers only.
+    let fd = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | flags, 0) };
+    match fd {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: the descriptor is new and ours.
+        fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+    }
+}
+
+/// The address of a path that [`short`] has given: it is at most [`LIMIT`] bytes long.
+fn address(path: &Path) -> libc::sockaddr_un {
+    use std::os::unix::ffi::OsStrExt;
+    // SAFETY: zero is a valid value for every field.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    // The last stays zero.
+    let bytes = path.as_os_str().as_bytes().iter().take(LIMIT);
+    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
+        *to = *from as libc::c_char;
+    }
+    address
 }
 
 /// Two connected sockets that keep the borders of messages.
@@ -223,6 +242,28 @@ mod tests {
                 (io::ErrorKind::WouldBlock, false)
             );
         }
+    }
+
+    #[test]
+    fn a_socket_is_its_owners_alone_under_any_umask() {
+        use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+        let dir = tempfile::tempdir().unwrap();
+        let inside = dir.path().to_owned();
+        // A thread with a umask of its own: the other tests keep theirs.
+        let thread = std::thread::spawn(move || {
+            crate::ns::unshare(libc::CLONE_FS).unwrap();
+            crate::prctl::umask(0);
+            let open = inside.join("open");
+            std::fs::DirBuilder::new().mode(0o777).create(&open).unwrap();
+            let path = open.join("s");
+            let listener = listen(&path).unwrap();
+            let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+            assert_eq!((mode(&open), mode(&path)), (0o777, 0o600));
+            connect(&path).unwrap();
+            listener.accept().unwrap();
+            assert_eq!(listen(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        });
+        thread.join().unwrap();
     }
 
     #[test]

@@ -45,12 +45,28 @@ pub(crate) struct Api {
     uuid: Arc<str>,
 }
 
-/// Binds the socket of a server: one that nobody serves any more is replaced. Paths may be of any length.
+/// Binds the socket of a server, of mode 0600: one that nobody serves any more is replaced; one that is served, and what is
+/// no socket, is left alone (`AddrInUse`, `AlreadyExists`). Paths may be of any length.
 pub fn bind(path: &Path) -> std::io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => socket::bind(path),
+    use std::io::{Error, ErrorKind};
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                "there is something else than a socket",
+            ));
+        }
+        Ok(_) => match gantry_sys::socket::connect_now(path) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            // Also one whose queue is full of those who wait.
+            _ => return Err(Error::new(ErrorKind::AddrInUse, "another one serves it")),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
+    socket::bind(path)
 }
 
 /// Serves until `shutdown` ends.
@@ -139,4 +155,38 @@ pub(crate) fn namespace<T>(request: &Request<T>) -> Result<&str, Status> {
 /// What is not built.
 pub(crate) fn unimplemented(what: &str) -> Status {
     Status::unimplemented(format!("{what} is not implemented"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[tokio::test]
+    async fn only_a_socket_that_nobody_serves_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, path) = (dir.path().join("file"), dir.path().join("s"));
+        std::fs::write(&file, "of another").unwrap();
+        assert_eq!(bind(&file).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&file).unwrap(), b"of another");
+
+        let served = bind(&path).unwrap();
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(bind(&path).unwrap_err().kind(), ErrorKind::AddrInUse);
+        assert!(socket::connect(&path).is_ok());
+        drop(served);
+        assert!(path.exists());
+        let served = bind(&path).unwrap();
+        assert!(socket::connect(&path).is_ok());
+        drop(served);
+
+        // A link is not followed, wherever it leads.
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(bind(&link).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    }
 }
