@@ -13,6 +13,7 @@ const FILES: &[&str] = &[
     "containerd/services/namespaces/v1/namespaces.proto",
     "containerd/services/snapshots/v1/snapshots.proto",
     "containerd/services/tasks/v1/tasks.proto",
+    "containerd/types/introspection.proto",
     "containerd/services/version/v1/version.proto",
     "gantry/services/attach/v1/attach.proto",
     "grpc/health/v1/health.proto",

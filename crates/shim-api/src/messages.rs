@@ -16,7 +16,7 @@ pub use crate::proto::containerd::task::v3::{
     PidsRequest, PidsResponse, ResizePtyRequest, ResumeRequest, ShutdownRequest, StartRequest, StartResponse,
     StateRequest, StateResponse, StatsRequest, StatsResponse, UpdateTaskRequest, WaitRequest, WaitResponse,
 };
-pub use crate::proto::containerd::types::{Envelope, Mount, RuntimeInfo, RuntimeVersion};
+pub use crate::proto::containerd::types::{Envelope, Mount, RuntimeInfo, RuntimeRequest, RuntimeVersion};
 pub use crate::proto::containerd::v1::types::{ProcessInfo, Status};
 
 /// `io.containerd.cgroups.v1`

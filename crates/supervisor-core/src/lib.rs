@@ -113,6 +113,15 @@ pub trait Supervisor: Send + Sync {
     /// Its version.
     async fn version(&self) -> Result<Version>;
 
+    /// What a shim says of itself and of the runtime below it, given by a runtime's name and its options:
+    /// `containerd.types.RuntimeInfo`, protobuf. `NotFound` when there is no such shim, `NotImplemented` where none is asked.
+    async fn runtime_info(&self, runtime: &str, options: Option<Any>) -> Result<Any> {
+        let _ = options;
+        Err(Error::not_implemented(format!(
+            "information about the runtime {runtime:?} is not implemented"
+        )))
+    }
+
     /// The leases of one namespace. `NotImplemented` where there are none.
     fn leases(&self, namespace: &str) -> Result<Arc<dyn lease::Leases>> {
         Err(Error::not_implemented(format!(

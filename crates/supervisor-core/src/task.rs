@@ -103,6 +103,15 @@ pub struct Exit {
     pub exited_at: Time,
 }
 
+/// A process id of a container, in the host's pid namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pid {
+    /// The number.
+    pub pid: u32,
+    /// What its shim says of it: of an exec `containerd.runc.v1.ProcessDetails`, protobuf. Others have none.
+    pub details: Option<Any>,
+}
+
 /// Which streams an attachment wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AttachStreams {
@@ -143,6 +152,11 @@ pub trait Tasks: Send + Sync {
     async fn get(&self, id: &str, exec_id: &str) -> Result<Process>;
     /// The inits of all tasks.
     async fn list(&self) -> Result<Vec<Process>>;
+    /// The containers that have a task. Asks no shim where that can be had.
+    async fn ids(&self) -> Result<Vec<String>> {
+        let all = self.list().await?;
+        Ok(all.into_iter().map(|process| process.container_id).collect())
+    }
     /// Sends a signal; to every process of the container with `all`. `NotFound` when it has exited.
     async fn kill(&self, id: &str, exec_id: &str, signal: u32, all: bool) -> Result<()>;
     /// Adds a process, not yet started. `AlreadyExists`, `FailedPrecondition`.
@@ -155,8 +169,8 @@ pub trait Tasks: Send + Sync {
     async fn pause(&self, id: &str) -> Result<()>;
     /// Thaws it.
     async fn resume(&self, id: &str) -> Result<()>;
-    /// All its process ids, in the host's pid namespace.
-    async fn pids(&self, id: &str) -> Result<Vec<u32>>;
+    /// All its process ids.
+    async fn pids(&self, id: &str) -> Result<Vec<Pid>>;
     /// Changes limits: JSON `LinuxResources`.
     async fn update(&self, id: &str, resources: Any) -> Result<()>;
     /// Resource use: protobuf `io.containerd.cgroups.v1.Metrics` or `…v2.Metrics`.

@@ -4,6 +4,7 @@
 mod content;
 mod events;
 mod metadata;
+mod runtime_info;
 mod snapshots;
 mod supervisor;
 mod tasks;

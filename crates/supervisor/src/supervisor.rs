@@ -147,8 +147,6 @@ impl Supervisor {
         let _ = std::fs::remove_file(path);
         let listener = gantry_sys::socket::listen(path)
             .and_then(|listener| {
-                use std::os::unix::fs::PermissionsExt;
-                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
                 listener.set_nonblocking(true)?;
                 tokio::net::UnixListener::from_std(listener)
             })
@@ -214,6 +212,10 @@ impl gantry_supervisor_core::Supervisor for Supervisor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: String::new(),
         })
+    }
+
+    async fn runtime_info(&self, runtime: &str, options: Option<Any>) -> Result<Any> {
+        crate::runtime_info::ask(runtime, options).await
     }
 
     fn leases(&self, namespace: &str) -> Result<Arc<dyn Leases>> {

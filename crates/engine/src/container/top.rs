@@ -16,6 +16,7 @@ impl Engine {
             return Err(fail::not_running(&record.id));
         }
         let pids = self.services.tasks.pids(&record.id).await.map_err(fail::flat)?;
+        let pids: Vec<u32> = pids.into_iter().map(|process| process.pid).collect();
         let args: Vec<&str> = ps_args.split(' ').filter(|arg| !arg.is_empty()).collect();
         let list = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         // Only those processes if `ps` lets us; with an option that also selects it does not.

@@ -1,7 +1,9 @@
 //! Tasks of a peer.
 
 use async_trait::async_trait;
-use gantry_supervisor_core::task::{AttachStreams, Attachment, CreateTask, ExecTask, Exit, Process, Tasks};
+use gantry_supervisor_core::task::{
+    AttachStreams, Attachment, CreateTask, ExecTask, Exit, Pid, Process, Tasks,
+};
 use gantry_supervisor_core::{Any, Error, Kind, Result};
 
 use super::{Bound, call};
@@ -141,7 +143,7 @@ impl Tasks for Bound {
         )
     }
 
-    async fn pids(&self, id: &str) -> Result<Vec<u32>> {
+    async fn pids(&self, id: &str) -> Result<Vec<Pid>> {
         let answer = call!(
             self,
             TasksClient,
@@ -149,7 +151,11 @@ impl Tasks for Bound {
                 container_id: id.to_owned()
             })
         )?;
-        Ok(answer.processes.into_iter().map(|p| p.pid).collect())
+        let all = answer.processes.into_iter().map(|process| Pid {
+            pid: process.pid,
+            details: process.info.map(from_any),
+        });
+        Ok(all.collect())
     }
 
     async fn update(&self, id: &str, resources: Any) -> Result<()> {

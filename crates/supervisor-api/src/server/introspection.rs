@@ -1,14 +1,17 @@
 //! The services that tell what this server is: version, introspection, health.
 
+use futures_util::{StreamExt, stream};
 use gantry_supervisor_core::filter::Filters;
+use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::{Answers, Api, unimplemented};
-use crate::convert::to_status;
+use crate::convert::{any, from_any, to_status};
 use crate::proto::containerd::services::introspection::v1 as api;
 use crate::proto::containerd::services::version::v1 as version;
-use crate::proto::containerd::types::Platform;
+use crate::proto::containerd::types::{Platform, RuntimeRequest};
 use crate::proto::grpc::health::v1 as health;
+use health::health_check_response::ServingStatus;
 
 /// What clients look for by containerd's names of its parts.
 const PLUGINS: &[(&str, &str)] = &[
@@ -32,6 +35,22 @@ const PLUGINS: &[(&str, &str)] = &[
     ("io.containerd.grpc.v1", "version"),
 ];
 
+/// The one that can be asked about a shim.
+const RUNTIME: (&str, &str) = ("io.containerd.runtime.v2", "task");
+
+fn plugin(kind: &str, id: &str) -> api::Plugin {
+    api::Plugin {
+        r#type: kind.to_owned(),
+        id: id.to_owned(),
+        platforms: vec![Platform {
+            os: "linux".into(),
+            architecture: architecture().into(),
+            ..Platform::default()
+        }],
+        ..api::Plugin::default()
+    }
+}
+
 /// The processor in OCI's words.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
@@ -49,11 +68,6 @@ impl api::introspection_server::Introspection for Api {
         request: Request<api::PluginsRequest>,
     ) -> Result<Response<api::PluginsResponse>, Status> {
         let filters = Filters::parse(&request.get_ref().filters).map_err(to_status)?;
-        let platform = Platform {
-            os: "linux".into(),
-            architecture: architecture().into(),
-            ..Platform::default()
-        };
         let plugins = PLUGINS
             .iter()
             .filter(|(kind, id)| {
@@ -63,12 +77,7 @@ impl api::introspection_server::Introspection for Api {
                     _ => None,
                 })
             })
-            .map(|(kind, id)| api::Plugin {
-                r#type: (*kind).into(),
-                id: (*id).into(),
-                platforms: vec![platform.clone()],
-                ..api::Plugin::default()
-            })
+            .map(|(kind, id)| plugin(kind, id))
             .collect();
         Ok(Response::new(api::PluginsResponse { plugins }))
     }
@@ -90,9 +99,34 @@ impl api::introspection_server::Introspection for Api {
 
     async fn plugin_info(
         &self,
-        _: Request<api::PluginInfoRequest>,
+        request: Request<api::PluginInfoRequest>,
     ) -> Result<Response<api::PluginInfoResponse>, Status> {
-        Err(unimplemented("information about a plugin"))
+        let r = request.into_inner();
+        if !PLUGINS.contains(&(r.r#type.as_str(), r.id.as_str())) {
+            return Err(Status::not_found(format!(
+                "plugin {}.{} not found",
+                r.r#type, r.id
+            )));
+        }
+        let extra = match r.options {
+            None => None,
+            Some(_) if (r.r#type.as_str(), r.id.as_str()) != RUNTIME => {
+                return Err(unimplemented("information about this plugin"));
+            }
+            Some(options) => {
+                if options.type_url.rsplit('/').next() != Some("containerd.types.RuntimeRequest") {
+                    let message = format!("unknown request type {:?}: not implemented", options.type_url);
+                    return Err(Status::unimplemented(message));
+                }
+                let asked = RuntimeRequest::decode(options.value.as_slice())
+                    .map_err(|error| Status::invalid_argument(error.to_string()))?;
+                let options = asked.options.map(from_any);
+                let info = self.supervisor.runtime_info(&asked.runtime_path, options).await;
+                Some(any(info.map_err(to_status)?))
+            }
+        };
+        let plugin = Some(plugin(&r.r#type, &r.id));
+        Ok(Response::new(api::PluginInfoResponse { plugin, extra }))
     }
 }
 
@@ -111,18 +145,32 @@ impl version::version_server::Version for Api {
 impl health::health_server::Health for Api {
     async fn check(
         &self,
-        _: Request<health::HealthCheckRequest>,
+        request: Request<health::HealthCheckRequest>,
     ) -> Result<Response<health::HealthCheckResponse>, Status> {
-        let status = health::health_check_response::ServingStatus::Serving.into();
-        Ok(Response::new(health::HealthCheckResponse { status }))
+        // The whole server has the empty name, its services have none of their own.
+        match request.get_ref().service.as_str() {
+            "" => Ok(Response::new(health::HealthCheckResponse {
+                status: ServingStatus::Serving.into(),
+            })),
+            _ => Err(Status::not_found("unknown service")),
+        }
     }
 
     type WatchStream = Answers<health::HealthCheckResponse>;
 
     async fn watch(
         &self,
-        _: Request<health::HealthCheckRequest>,
+        request: Request<health::HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        Err(unimplemented("watching the health"))
+        let status = match request.get_ref().service.as_str() {
+            "" => ServingStatus::Serving,
+            _ => ServingStatus::ServiceUnknown,
+        };
+        let answer = health::HealthCheckResponse {
+            status: status.into(),
+        };
+        // It never changes: a server that does not serve is not there to say so.
+        let stream = stream::once(std::future::ready(Ok(answer))).chain(stream::pending());
+        Ok(Response::new(Box::pin(stream)))
     }
 }

@@ -15,12 +15,16 @@ impl api::namespaces_server::Namespaces for Api {
     ) -> Result<Response<api::GetNamespaceResponse>, Status> {
         let name = request.into_inner().name;
         let all = self.supervisor.namespaces().await.map_err(to_status)?;
-        match all.into_iter().find(|(n, _)| *n == name) {
-            Some((name, labels)) => Ok(Response::new(api::GetNamespaceResponse {
-                namespace: Some(api::Namespace { name, labels }),
-            })),
-            None => Err(Status::not_found(format!("namespace {name:?}: not found"))),
-        }
+        // As containerd: one that nothing was ever written to is one without labels. dockerd asks for its own before it
+        // has one, and does not start without an answer.
+        let labels = all
+            .into_iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, labels)| labels);
+        let labels = labels.unwrap_or_default();
+        Ok(Response::new(api::GetNamespaceResponse {
+            namespace: Some(api::Namespace { name, labels }),
+        }))
     }
 
     async fn list(

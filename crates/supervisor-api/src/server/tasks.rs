@@ -1,5 +1,6 @@
 //! The service of tasks.
 
+use futures_util::future::join_all;
 use gantry_supervisor_core::filter::Filters;
 use gantry_supervisor_core::task::{CreateTask, ExecTask, Stdio};
 use gantry_supervisor_core::{Kind, Time};
@@ -204,7 +205,10 @@ impl api::tasks_server::Tasks for Api {
             .map_err(to_status)?;
         let processes = pids
             .into_iter()
-            .map(|pid| ProcessInfo { pid, info: None })
+            .map(|process| ProcessInfo {
+                pid: process.pid,
+                info: process.details.map(any),
+            })
             .collect();
         Ok(Response::new(api::ListPidsResponse { processes }))
     }
@@ -230,27 +234,27 @@ impl api::tasks_server::Tasks for Api {
     ) -> Result<Response<api::MetricsResponse>, Status> {
         let services = self.services(&request)?;
         let filters = Filters::parse(&request.get_ref().filters).map_err(to_status)?;
-        let mut metrics = Vec::new();
-        for task in services.tasks.list().await.map_err(to_status)? {
-            let wanted = filters.matches(&|path: &[String]| match path.first().map(String::as_str) {
-                Some("id") => Some(task.container_id.clone()),
+        let mut ids = services.tasks.ids().await.map_err(to_status)?;
+        // Only those that are wanted are asked, and all at once: one whose shim hangs does not hold up the others.
+        ids.retain(|id| {
+            filters.matches(&|path: &[String]| match path.first().map(String::as_str) {
+                Some("id") => Some(id.clone()),
                 Some("namespace") => Some(services.namespace.clone()),
                 _ => None,
-            });
-            if !wanted {
-                continue;
-            }
-            match services.tasks.metrics(&task.container_id).await {
+            })
+        });
+        let asked = join_all(ids.iter().map(|id| services.tasks.metrics(id))).await;
+        let mut metrics = Vec::new();
+        for (id, answer) in ids.into_iter().zip(asked) {
+            match answer {
                 Ok(data) => metrics.push(Metric {
                     timestamp: timestamp(Time::now()),
-                    id: task.container_id,
+                    id,
                     data: Some(any(data)),
                 }),
                 // One that cannot be asked does not hide the others.
                 Err(error) if error.kind() == Kind::NotFound => {}
-                Err(error) => {
-                    tracing::warn!(id = %task.container_id, "failed to read metrics: {}", error.chain())
-                }
+                Err(error) => tracing::warn!(id, "failed to read metrics: {}", error.chain()),
             }
         }
         Ok(Response::new(api::MetricsResponse { metrics }))

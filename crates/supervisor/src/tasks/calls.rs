@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use gantry_shim_api::messages as m;
 use gantry_supervisor_core::attach::handshake;
 use gantry_supervisor_core::task::{
-    AttachStreams, Attachment, CreateTask, ExecTask, Exit, Process, Status, Stdio, Tasks as Api,
+    AttachStreams, Attachment, CreateTask, ExecTask, Exit, Pid, Process, Status, Stdio, Tasks as Api,
 };
 use gantry_supervisor_core::{Any, Error, Kind, Result};
 
@@ -333,6 +333,12 @@ impl Api for Bound {
         Ok(looked.into_iter().filter_map(Result::ok).collect())
     }
 
+    async fn ids(&self) -> Result<Vec<String>> {
+        let entries = lock(&self.shared.tasks.entries);
+        let ours = entries.values().filter(|entry| entry.namespace == self.namespace);
+        Ok(ours.map(|entry| entry.id.clone()).collect())
+    }
+
     async fn kill(&self, id: &str, exec_id: &str, signal: u32, all: bool) -> Result<()> {
         let request = m::KillRequest {
             id: id.to_owned(),
@@ -401,9 +407,16 @@ impl Api for Bound {
             .map(drop)
     }
 
-    async fn pids(&self, id: &str) -> Result<Vec<u32>> {
+    async fn pids(&self, id: &str) -> Result<Vec<Pid>> {
         let answer: m::PidsResponse = self.shim(id)?.call("Pids", &named(id, ""), QUICK).await?;
-        Ok(answer.processes.into_iter().map(|process| process.pid).collect())
+        let all = answer.processes.into_iter().map(|process| Pid {
+            pid: process.pid,
+            details: process.info.map(|any| Any {
+                type_url: any.type_url,
+                value: any.value,
+            }),
+        });
+        Ok(all.collect())
     }
 
     async fn update(&self, id: &str, resources: Any) -> Result<()> {

@@ -1,5 +1,6 @@
 //! What the suite runs against, each in a place of its own.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub(crate) struct Host {
     pub(crate) runtimes: Vec<Runtime>,
     /// Whether streams can be attached to, with a shim of ours.
     pub(crate) ours: bool,
+    /// Where it is asked over gRPC.
+    pub(crate) socket: Option<PathBuf>,
     containerd: Option<Child>,
     /// Last: it is looked through when all else is gone.
     pub(crate) place: Place,
@@ -68,6 +71,7 @@ impl Host {
             supervisor,
             runtimes: runtimes(&place),
             ours: true,
+            socket: None,
             containerd: None,
             place,
         }
@@ -81,6 +85,7 @@ impl Host {
         let library = host.supervisor.clone();
         tokio::spawn(server::serve(listener, library, std::future::pending()));
         host.supervisor = client::connect(&socket).unwrap();
+        host.socket = Some(socket);
         host
     }
 
@@ -105,6 +110,7 @@ impl Host {
             supervisor,
             runtimes: runtimes(&place),
             ours: false,
+            socket: Some(place.join("c.sock")),
             containerd: Some(child),
             place,
         };

@@ -4,6 +4,7 @@
 mod hosts;
 mod stores;
 mod tasks;
+mod wire;
 
 use gantry_supervisor_core::Supervisor;
 use hosts::Host;
@@ -11,6 +12,9 @@ use hosts::Host;
 async fn all(host: &Host) {
     let supervisor: &dyn Supervisor = &*host.supervisor;
     assert!(!supervisor.version().await.unwrap().version.is_empty());
+    if let Some(socket) = &host.socket {
+        wire::all(host, socket).await;
+    }
     stores::namespaces(supervisor).await;
     stores::content(supervisor).await;
     stores::images(supervisor).await;
@@ -31,7 +35,9 @@ async fn the_library() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_library_behind_grpc() {
-    all(&Host::grpc().await).await;
+    let host = Host::grpc().await;
+    all(&host).await;
+    tasks::metrics_beside_a_shim_that_hangs(&host, &host.runtimes[1]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use gantry_shim_api::messages::ProcessDetails;
 use gantry_supervisor_core::container::{Container, Runtime};
 use gantry_supervisor_core::event::{TaskEvent, TimedTaskEvent};
 use gantry_supervisor_core::task::{CreateTask, ExecTask, Status, Stdio};
 use gantry_supervisor_core::{Any, Kind, RUNTIME_SPEC_TYPE, Result, Services, Time};
 use gantry_testkit::bundle::Bundle;
 use gantry_testkit::image::Layer;
+use prost::Message;
 use serde_json::Value;
 
 use crate::hosts::Host;
@@ -155,7 +157,9 @@ pub(crate) async fn life(host: &Host, runtime: &Runtime, name: &str) {
     let all = tasks.list().await.unwrap();
     let one = all.iter().find(|process| process.container_id == id).unwrap();
     assert_eq!((one.pid, one.status), (pid, Status::Running));
-    assert!(tasks.pids(&id).await.unwrap().contains(&pid));
+    let pids = tasks.pids(&id).await.unwrap();
+    assert!(pids.iter().any(|process| process.pid == pid), "{pids:?}");
+    assert!(tasks.ids().await.unwrap().contains(&id));
     assert!(!tasks.metrics(&id).await.unwrap().value.is_empty());
 
     // Execs. One of them lets the container go on.
@@ -262,6 +266,15 @@ pub(crate) async fn life(host: &Host, runtime: &Runtime, name: &str) {
     // A second task of the same container, killed.
     tasks.create(prepared.request.clone()).await.unwrap();
     tasks.start(&id, "").await.unwrap();
+    // Of which exec a process is, the list of processes says.
+    tasks.exec(exec("seen", &["sleep", "1000"])).await.unwrap();
+    let seen = tasks.start(&id, "seen").await.unwrap();
+    let pids = tasks.pids(&id).await.unwrap();
+    let found = pids.iter().find(|process| process.pid == seen);
+    let details = found.and_then(|process| process.details.clone()).unwrap();
+    assert_eq!(details.type_url, "containerd.runc.v1.ProcessDetails");
+    let details = ProcessDetails::decode(details.value.as_slice()).unwrap();
+    assert_eq!(details.exec_id, "seen");
     tasks.kill(&id, "", 9, true).await.unwrap();
     assert_eq!(tasks.wait(&id, "").await.unwrap().exit_status, 137);
     assert_eq!(tasks.delete(&id).await.unwrap().exit_status, 137);
@@ -309,4 +322,33 @@ pub(crate) async fn creation_that_fails(host: &Host, runtime: &Runtime, name: &s
     );
     refused(Kind::NotFound, tasks.get(&id, "").await);
     prepared.remove().await;
+}
+
+/// One whose shim hangs is not asked when only another is wanted, and does not hide it when all are.
+pub(crate) async fn metrics_beside_a_shim_that_hangs(host: &Host, runtime: &Runtime) {
+    let mut both = Vec::new();
+    for name in ["hangs", "answers"] {
+        let prepared = prepare(host, runtime, name, &["sleep", "1000"]).await;
+        let tasks = &prepared.services.tasks;
+        tasks.create(prepared.request.clone()).await.unwrap();
+        tasks.start(&prepared.id, "").await.unwrap();
+        both.push(prepared);
+    }
+    let shims = gantry_testkit::kernel::processes(host.place.dir());
+    let hangs = format!("-id {}", both[0].id);
+    let (shim, _) = shims.iter().find(|(_, line)| line.contains(&hangs)).unwrap();
+    gantry_sys::process::kill(*shim, 19).unwrap();
+    let tasks = both[1].services.tasks.clone();
+    let begun = std::time::Instant::now();
+    let metrics = tasks.metrics(&both[1].id).await;
+    let took = begun.elapsed();
+    gantry_sys::process::kill(*shim, 18).unwrap();
+    assert!(!metrics.unwrap().value.is_empty());
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+    for prepared in both {
+        tasks.kill(&prepared.id, "", 9, true).await.unwrap();
+        tasks.wait(&prepared.id, "").await.unwrap();
+        tasks.delete(&prepared.id).await.unwrap();
+        prepared.remove().await;
+    }
 }

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use gantry_supervisor_core::event::{Envelope, Events, TaskEvent, TimedTaskEvent};
 use gantry_supervisor_core::task::{
-    AttachStreams, Attachment, CreateTask, ExecTask, Exit, Process, Status, Tasks,
+    AttachStreams, Attachment, CreateTask, ExecTask, Exit, Pid, Process, Status, Tasks,
 };
 use gantry_supervisor_core::{Any, Error, Result, Services, Supervisor as _, Time};
 use tokio::sync::{broadcast, watch};
@@ -181,8 +181,13 @@ impl Tasks for Fake {
         Ok(())
     }
 
-    async fn pids(&self, id: &str) -> Result<Vec<u32>> {
-        self.change(id, "", |_| {}).map(|process| vec![process.pid])
+    async fn pids(&self, id: &str) -> Result<Vec<Pid>> {
+        self.change(id, "", |_| {}).map(|process| {
+            vec![Pid {
+                pid: process.pid,
+                details: None,
+            }]
+        })
     }
 
     async fn update(&self, _id: &str, _resources: Any) -> Result<()> {
