@@ -3,6 +3,7 @@
 
 mod error;
 mod extract;
+mod foreign;
 mod hijack;
 mod routes;
 mod stream;

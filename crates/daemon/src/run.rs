@@ -9,13 +9,14 @@ use std::pin::Pin;
 use gantry_engine::{Config, Engine, GANTRY_RUNTIME_NAME};
 
 use crate::args::Args;
+use crate::foreign;
 use crate::listener::{Gid, ListenError, Listener};
 use crate::pidfile::{PidFile, PidFileError};
 use crate::server;
 use crate::supervisor::{Launch, SupervisorError};
 
 /// The namespace of the supervisor that holds Docker's containers, as dockerd's.
-const NAMESPACE: &str = "moby";
+pub(crate) const NAMESPACE: &str = "moby";
 
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
@@ -85,8 +86,11 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> Result<(), R
     };
     let watch = tokio::spawn(watch);
     let opened = async {
-        let services = gantry_supervisor_api::client::connect(&supervisor)?.namespace(NAMESPACE)?;
-        Engine::open(config, services).await
+        let supervisor = match &config.foreign {
+            Some(_) => foreign::connect(&supervisor, &config.data_root).await?,
+            None => gantry_supervisor_api::client::connect(&supervisor)?,
+        };
+        Engine::open(config, supervisor.namespace(NAMESPACE)?).await
     };
     let engine = opened.await.map_err(RunError::Engine)?;
     for listener in &listeners {
@@ -114,6 +118,9 @@ fn config(args: &Args, data: &Path, exec: &Path, supervisor: &Path) -> Result<Co
     args.label.clone_into(&mut config.labels);
     config.debug = args.debug;
     config.supervisor_address = supervisor.display().to_string();
+    if args.containerd.is_some() {
+        config.foreign = foreign::described(exec);
+    }
     Ok(config)
 }
 

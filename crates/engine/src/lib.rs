@@ -18,5 +18,6 @@ mod user;
 pub use container::{Attach, ExecAttach, Logs, Wait};
 pub use open::Engine;
 pub use options::{
-    AttachOptions, Config, EventOptions, GANTRY_RUNTIME_NAME, ListOptions, LogOptions, Result, WaitCondition,
+    ATTACH_LINK, AttachOptions, Config, EventOptions, Foreign, GANTRY_RUNTIME_NAME, ListOptions, LogOptions,
+    Result, WaitCondition,
 };

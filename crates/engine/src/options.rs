@@ -31,7 +31,22 @@ pub struct Config {
     pub debug: bool,
     /// The address of the supervisor, as `info` shows it.
     pub supervisor_address: String,
+    /// What must be said to a supervisor that is another's.
+    pub foreign: Option<Foreign>,
 }
+
+/// What our own supervisor knows by itself, and a containerd does not.
+#[derive(Clone, Debug)]
+pub struct Foreign {
+    /// The program of the shim.
+    pub shim: PathBuf,
+    /// Where runtimes keep their records.
+    pub runtime_root: PathBuf,
+}
+
+/// The name of the link to a container's attach socket, in the container's folder below `DATA_ROOT/containers`. It is there
+/// when the supervisor is another's.
+pub const ATTACH_LINK: &str = "attach.sock";
 
 /// The name of the runtime that comes with the engine.
 pub const GANTRY_RUNTIME_NAME: &str = "gantry";
@@ -51,6 +66,7 @@ impl Config {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             debug: false,
             supervisor_address: String::new(),
+            foreign: None,
         }
     }
 }

@@ -226,6 +226,19 @@ impl Task {
         })
     }
 
+    /// Makes the link to the attach socket that the options ask for: their giver does not know where the bundle is. It is
+    /// theirs from then on.
+    pub(crate) fn link_attach(&self, socket: &Path) -> Result<(), Error> {
+        if self.options.attach_link.is_empty() {
+            return Ok(());
+        }
+        let link = Path::new(&self.options.attach_link);
+        let _ = std::fs::remove_file(link);
+        std::os::unix::fs::symlink(socket, link).map_err(|error| {
+            Error::from(error).context(format!("failed to make the link {}", link.display()))
+        })
+    }
+
     /// The command that makes the container, and what is to be kept while it runs.
     pub(crate) fn make_first(&self, wanted: &Wanted, console: PathBuf) -> Result<(Command, Making), Error> {
         let pid_file = self.bundle.join("init.pid");

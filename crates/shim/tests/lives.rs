@@ -6,13 +6,15 @@ mod support;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use gantry_shim_api::messages as m;
 use gantry_testkit::cmd::{run, wait_until};
 use gantry_testkit::kernel::{alive, mounts};
-use support::{ID, Shim, answer, named, send};
+use prost::Message;
+use support::{Attached, ID, Shim, answer, named, send};
 
 fn a_life(runtime: &str) {
     let shim = Shim::start_on(runtime.into(), "echo out; echo err >&2; cat; printf rest; exit 7");
@@ -188,6 +190,26 @@ fn a_terminal_is_shared_resized_and_left() {
     assert_eq!(shim.wait(""), 3);
     let text: String = shim.logged().into_iter().map(|(_, text)| text).collect();
     assert!(text.contains("30 100\r\n/dev/pts/0\r\n"), "{text:?}");
+    shim.end();
+}
+
+#[test]
+fn the_attach_socket_is_found_by_who_does_not_know_the_bundle() {
+    let shim = Shim::start("cat");
+    let link = shim.place.join("attach-here");
+    std::fs::write(&link, "left by another").unwrap();
+    let mut request = shim.request();
+    let given = request.options.as_mut().unwrap();
+    let mut options = m::RuncOptions::decode(given.value.as_slice()).unwrap();
+    options.attach_link = link.to_str().unwrap().to_owned();
+    given.value = options.encode_to_vec();
+    shim.create(&request);
+    shim.started("").unwrap();
+    let mut client = Attached::new(UnixStream::connect(&link).unwrap(), "");
+    client.stream.write_all(b"in\n").unwrap();
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.framed().0, "in\n");
+    assert_eq!(shim.wait(""), 0);
     shim.end();
 }
 

@@ -8,6 +8,7 @@ pub mod trace;
 mod attach;
 mod socket;
 
+pub use gantry_supervisor_core::Supervisor;
 pub use socket::connect as connect_socket;
 
 /// The messages, clients and servers generated from `proto/`.

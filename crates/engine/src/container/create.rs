@@ -124,9 +124,11 @@ impl Engine {
         write("hosts", hosts(record))?;
         write("resolv.conf", resolv_conf(record, &self.config.dns))?;
         // Last: a container that has it is whole.
+        // And until it is started nobody else knows of it: nothing but this keeps a collector of garbage away.
+        let kept: Labels = [("containerd.io/gc.root".to_owned(), "true".to_owned())].into();
         let snapshots = &self.services.snapshots;
         snapshots
-            .prepare("", &record.id, &record.parent, Labels::new())
+            .prepare("", &record.id, &record.parent, kept)
             .await
             .map_err(fail::flat)
             .map(drop)

@@ -14,7 +14,7 @@ use super::state::{Event, Status};
 use super::{Container, lock, options};
 use crate::spec::{self, Facts};
 use crate::user::{self, User};
-use crate::{Engine, Result, fail, record};
+use crate::{ATTACH_LINK, Engine, Result, fail, record};
 
 impl Engine {
     /// Starts a container.
@@ -141,14 +141,21 @@ impl Engine {
         let spec = spec::make(record, &facts)?;
         let spec = serde_json::to_vec(&spec)
             .map_err(|e| Error::internal(format!("encode the specification: {e}")))?;
-        let options = self
-            .runtime(&record.host.runtime)?
-            .map(|path| options::runc(&path));
+        let binary = self.runtime(&record.host.runtime)?;
+        let foreign = self.config.foreign.as_ref();
+        let link = self.folder(id).join(ATTACH_LINK);
+        let options = options::runc(
+            binary.as_deref(),
+            foreign.map(|foreign| (foreign.runtime_root.as_path(), link.as_path())),
+        );
         let stored = Stored {
             id: id.clone(),
             image: record.config.image.clone(),
             runtime: Runtime {
-                name: GANTRY_RUNTIME.to_owned(),
+                name: foreign.map_or_else(
+                    || GANTRY_RUNTIME.to_owned(),
+                    |foreign| foreign.shim.to_string_lossy().into_owned(),
+                ),
                 options,
             },
             spec: Some(Any {

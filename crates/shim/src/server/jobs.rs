@@ -160,6 +160,7 @@ impl Server {
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .map_err(|error| Error::from(error).context("failed to make the attach socket"))?;
         let prepared = Task::new(&self.namespace, &request).and_then(|task| {
+            task.link_attach(&path)?;
             mounts::make(&task.bundle.join("rootfs"), &request.rootfs)?;
             let made = task.make_first(&wanted, self.console())?;
             Ok((task, made))

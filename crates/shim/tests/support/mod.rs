@@ -346,7 +346,7 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
-    fn new(mut stream: UnixStream, exec_id: &str) -> Self {
+    pub(crate) fn new(mut stream: UnixStream, exec_id: &str) -> Self {
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let wish = serde_json::json!({
             "version": 1, "exec_id": exec_id, "stdin": true, "stdout": true, "stderr": true,

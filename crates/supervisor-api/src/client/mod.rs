@@ -32,6 +32,20 @@ pub(crate) const MAX_MESSAGE: usize = 16 << 20;
 /// The supervisor that listens, or will listen, on a unix socket. Must be called within a tokio runtime. Fails only for
 /// what no socket can be at.
 pub fn connect(path: impl AsRef<Path>) -> Result<Arc<dyn Supervisor>> {
+    connect_with(path, Options::default())
+}
+
+/// What is asked of a supervisor beside its socket.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// A lease that everything written is put under, so that no collector of garbage takes it.
+    pub lease: Option<String>,
+    /// Where links to attach sockets are, as `FOLDER/CONTAINER/NAME`: a supervisor that is not ours knows of none.
+    pub attach: Option<(PathBuf, &'static str)>,
+}
+
+/// As [`connect`], with options.
+pub fn connect_with(path: impl AsRef<Path>, options: Options) -> Result<Arc<dyn Supervisor>> {
     let path = path.as_ref().to_owned();
     if path.file_name().is_none() {
         return Err(Error::invalid(format!(
@@ -48,40 +62,45 @@ pub fn connect(path: impl AsRef<Path>) -> Result<Arc<dyn Supervisor>> {
         let path: PathBuf = path.clone();
         async move { socket::connect(&path).map(TokioIo::new) }
     });
+    let lease = options.lease.as_deref().map(|lease| header("lease", lease));
     Ok(Arc::new(Remote {
         channel: endpoint.connect_with_connector_lazy(connector),
+        lease: lease.transpose()?,
+        attach: options.attach.map(Arc::new),
     }))
+}
+
+type Header = MetadataValue<tonic::metadata::Ascii>;
+
+fn header(what: &str, value: &str) -> Result<Header> {
+    MetadataValue::try_from(value)
+        .map_err(|source| Error::invalid(format!("{what} {value:?} is no header")).with_source(source))
 }
 
 struct Remote {
     channel: Channel,
+    lease: Option<Header>,
+    attach: Option<Arc<(PathBuf, &'static str)>>,
 }
 
 /// The connection, bound to one namespace.
 #[derive(Clone)]
 pub(crate) struct Bound {
     pub(crate) channel: Channel,
-    pub(crate) namespace: MetadataValue<tonic::metadata::Ascii>,
+    pub(crate) namespace: Header,
+    lease: Option<Header>,
+    pub(crate) attach: Option<Arc<(PathBuf, &'static str)>>,
 }
 
 impl Bound {
-    fn new(channel: Channel, namespace: &str) -> Result<Self> {
-        validate_identifier(namespace)?;
-        let header = MetadataValue::try_from(namespace).map_err(|source| {
-            Error::invalid(format!("namespace {namespace:?} is no header")).with_source(source)
-        })?;
-        Ok(Self {
-            channel,
-            namespace: header,
-        })
-    }
-
     /// A request that carries the namespace.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request
-            .metadata_mut()
-            .insert("containerd-namespace", self.namespace.clone());
+        let metadata = request.metadata_mut();
+        metadata.insert("containerd-namespace", self.namespace.clone());
+        if let Some(lease) = &self.lease {
+            metadata.insert("containerd-lease", lease.clone());
+        }
         request
     }
 }
@@ -101,17 +120,27 @@ macro_rules! call {
 pub(crate) use call;
 
 impl Remote {
+    fn bound(&self, namespace: &str) -> Result<Bound> {
+        validate_identifier(namespace)?;
+        Ok(Bound {
+            channel: self.channel.clone(),
+            namespace: header("namespace", namespace)?,
+            lease: self.lease.clone(),
+            attach: self.attach.clone(),
+        })
+    }
+
     /// A request about a namespace. containerd tells of what changes in that which the request carries, and refuses one
     /// that carries none.
     fn about<T>(&self, namespace: &str, message: T) -> Result<Request<T>> {
-        Ok(Bound::new(self.channel.clone(), namespace)?.request(message))
+        Ok(self.bound(namespace)?.request(message))
     }
 }
 
 #[async_trait]
 impl Supervisor for Remote {
     fn namespace(&self, name: &str) -> Result<Services> {
-        let bound = Arc::new(Bound::new(self.channel.clone(), name)?);
+        let bound = Arc::new(self.bound(name)?);
         Ok(Services {
             namespace: name.to_owned(),
             content: bound.clone(),
@@ -204,6 +233,6 @@ impl Supervisor for Remote {
     }
 
     fn leases(&self, namespace: &str) -> Result<Arc<dyn Leases>> {
-        Ok(Arc::new(Bound::new(self.channel.clone(), namespace)?))
+        Ok(Arc::new(self.bound(namespace)?))
     }
 }
