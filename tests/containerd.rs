@@ -1,4 +1,5 @@
-//! A private containerd, Debian's, for one test: with the shim and the runtime of the test's choice below it.
+//! A private containerd for one test, Debian's or our supervisor in its place: with the shim and the runtime of the test's
+//! choice below it, and `ctr` above.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -6,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use gantry_testkit::cmd::{Said, run, run_with_input, wait_until};
+use gantry_testkit::cmd::{Said, binaries, run, run_with_input, wait_until};
 use gantry_testkit::image::Image;
 use gantry_testkit::place::Place;
 
@@ -16,6 +17,7 @@ pub const IMAGE: &str = "docker.io/library/busybox:latest";
 /// The daemon. Dropped, it ends with its containers, and the test fails when something of them stays.
 pub struct Containerd {
     daemon: Option<Child>,
+    ours: bool,
     runtime: PathBuf,
     path: String,
     place: Place,
@@ -24,6 +26,15 @@ pub struct Containerd {
 impl Containerd {
     /// Starts one that starts `shim` for `io.containerd.runc.v2`, with `runtime` below it, and loads [`IMAGE`].
     pub fn start(shim: &Path, runtime: &Path) -> Self {
+        Self::new(false, shim, runtime)
+    }
+
+    /// The same with our supervisor in the place of containerd.
+    pub fn ours(shim: &Path, runtime: &Path) -> Self {
+        Self::new(true, shim, runtime)
+    }
+
+    fn new(ours: bool, shim: &Path, runtime: &Path) -> Self {
         let place = Place::new();
         let programs = place.join("bin");
         fs::create_dir(&programs).expect("a folder");
@@ -42,6 +53,7 @@ impl Containerd {
         fs::write(place.join("config.toml"), config).expect("the configuration");
         let mut daemon = Self {
             daemon: None,
+            ours,
             runtime: runtime.to_owned(),
             path,
             place,
@@ -60,6 +72,16 @@ impl Containerd {
         &self.place
     }
 
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.place.join("c.sock")
+    }
+
+    /// Whether it is our supervisor.
+    pub fn is_ours(&self) -> bool {
+        self.ours
+    }
+
     /// Starts the daemon, which must not run, and waits until it answers.
     pub fn start_daemon(&mut self) {
         assert!(self.daemon.is_none(), "containerd runs already");
@@ -68,12 +90,17 @@ impl Containerd {
             .append(true)
             .open(self.place.join("log"))
             .expect("the log");
-        let mut command = Command::new("containerd");
-        command
-            .arg("--config")
-            .arg(self.place.join("config.toml"))
-            .env("PATH", &self.path)
-            .stdin(Stdio::null());
+        let mut command;
+        if self.ours {
+            command = Command::new(binaries().join("gantry-supervisor"));
+            command.arg("--root").arg(self.place.join("root"));
+            command.arg("--state").arg(self.place.join("state"));
+            command.arg("--address").arg(self.socket());
+        } else {
+            command = Command::new("containerd");
+            command.arg("--config").arg(self.place.join("config.toml"));
+        }
+        command.env("PATH", &self.path).stdin(Stdio::null());
         let child = command.stdout(Stdio::null()).stderr(log).spawn();
         self.daemon = Some(child.expect("containerd"));
         wait_until("containerd to answer", || self.ctr(["version"]).code == 0);
@@ -89,12 +116,15 @@ impl Containerd {
 
     /// A command of `ctr`.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new("ctr");
-        command
-            .arg("--address")
-            .arg(self.place.join("c.sock"))
-            .args(["-n", "test"])
-            .args(args);
+        self.command_in("test", args)
+    }
+
+    /// A command of `ctr` in another namespace. `GANTRY_CTR` names another `ctr` than the one in PATH.
+    pub fn command_in<S: AsRef<OsStr>>(&self, namespace: &str, args: impl IntoIterator<Item = S>) -> Command {
+        let ctr = std::env::var_os("GANTRY_CTR").unwrap_or_else(|| "ctr".into());
+        let mut command = Command::new(ctr);
+        command.arg("--address").arg(self.socket());
+        command.args(["-n", namespace]).args(args);
         command
     }
 

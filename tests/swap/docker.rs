@@ -11,6 +11,7 @@ use gantry_testkit::kernel::alive;
 use gantry_testkit::place::Place;
 use gantry_testkit::pty::Pty;
 use gantry_testkit::skip::{no_criu, not_all_capabilities, skip};
+use gantry_tests::containerd::Containerd;
 use gantry_tests::limits::limits;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -19,6 +20,7 @@ use serde_json::Value;
 /// A private dockerd with an image of busybox.
 pub(crate) struct Docker {
     dockerd: Dockerd,
+    supervisor: Option<Containerd>,
     // Dropped last: it looks for what is left.
     place: Place,
 }
@@ -38,9 +40,32 @@ impl Docker {
             "--experimental",
         ];
         let dockerd = Dockerd::with(&place, &flags, &[programs]);
+        Self::loaded(dockerd, None, place)
+    }
+
+    /// One on our supervisor, in the place of its own containerd.
+    pub(crate) fn on_supervisor(shim: &Path, runtime: &Path) -> Self {
+        let place = Place::new();
+        let supervisor = Containerd::ours(shim, runtime);
+        let flags = [
+            &format!("--add-runtime=tested={}", runtime.display()),
+            "--default-runtime=tested",
+            "--live-restore",
+            "--experimental",
+            &format!("--containerd={}", supervisor.socket().display()),
+        ];
+        let dockerd = Dockerd::with(&place, &flags, &[]);
+        Self::loaded(dockerd, Some(supervisor), place)
+    }
+
+    fn loaded(dockerd: Dockerd, supervisor: Option<Containerd>, place: Place) -> Self {
         let archive = Image::busybox().archive("busybox:latest");
         run_with_input(&mut dockerd.command(["load", "-q"]), &archive).success();
-        Self { dockerd, place }
+        Self {
+            dockerd,
+            supervisor,
+            place,
+        }
     }
 
     #[track_caller]
@@ -516,5 +541,48 @@ pub(crate) fn the_daemon_dies(mut docker: Docker) {
     assert_eq!(docker.inspect("main", "{{.State.ExitCode}}"), "5");
     docker.docker(&["rm", "main"]).success();
     docker.docker(&["rm", "-f", "other"]).success();
+    assert!(!pids.into_iter().any(alive));
+}
+
+/// Only with ours: dockerd ends its containers with a containerd of its own.
+pub(crate) fn the_supervisor_dies(mut docker: Docker) {
+    let script = "i=0; trap 'echo told; exit 5' TERM; while :; do i=$((i+1)); echo $i; usleep 20000; done";
+    docker.detach(&[], "main", script);
+    docker.detach(&[], "ended", "exec sleep 1000");
+    let script = "touch /tmp/begun; sleep 2; echo done; exit 6";
+    let mut exec = docker.dockerd.command(["exec", "main", "sh", "-c", script]);
+    let exec = exec
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("docker exec");
+    wait_until("the exec to run", || {
+        docker.docker(&["exec", "main", "test", "-f", "/tmp/begun"]).code == 0
+    });
+    let pids = ["main", "ended"].map(|name| docker.pid(name));
+    let lines = |docker: &Docker| docker.docker(&["logs", "main"]).success().stdout.lines().count();
+    let supervisor = docker.supervisor.as_mut().expect("a supervisor");
+    supervisor.kill_daemon();
+    // dockerd holds what the containers say.
+    let before = lines(&docker);
+    wait_until("the container to go on", || lines(&docker) > before + 3);
+    kill(Pid::from_raw(pids[1]), Signal::SIGKILL).expect("kill it");
+    wait_until("it to end", || !alive(pids[1]));
+    docker.supervisor.as_mut().expect("a supervisor").start_daemon();
+    // What ended meanwhile is told: the container, and the exec to who waits for it.
+    assert_eq!(docker.docker(&["wait", "ended"]).success().line(), "137");
+    let said = exec.wait_with_output().expect("docker exec");
+    assert_eq!(
+        (said.status.code(), String::from_utf8_lossy(&said.stdout).as_ref()),
+        (Some(6), "done\n")
+    );
+    assert_eq!(docker.pid("main"), pids[0]);
+    let said = docker.docker(&["exec", "main", "echo", "inside"]).success();
+    assert_eq!(said.stdout, "inside\n");
+    docker.docker(&["pause", "main"]).success();
+    docker.docker(&["unpause", "main"]).success();
+    docker.docker(&["stop", "main"]).success();
+    assert_eq!(docker.inspect("main", "{{.State.ExitCode}}"), "5");
+    docker.docker(&["start", "ended"]).success();
+    docker.docker(&["rm", "-f", "main", "ended"]).success();
     assert!(!pids.into_iter().any(alive));
 }
