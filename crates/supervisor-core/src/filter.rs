@@ -1,5 +1,5 @@
 //! containerd's filter language: `name==redis,labels."com.example/a"~=^x`. A comma is "and"; a list of filters is "or";
-//! a field alone asks for its presence. Knows nothing of the objects but what [`Fields`] tells.
+//! a field alone asks for its presence. White space between the words means nothing. Knows nothing of the objects but what [`Fields`] tells.
 //!
 //! `~=` takes a regular expression. What is understood of it is what clients send: literals, `^`, `$`, `.`, `*`, `+`,
 //! `?`, `|`, groups, classes and `\` before a character; see [`pattern`].
@@ -81,6 +81,7 @@ fn parse_one(text: &str) -> Result<Vec<Selector>> {
     }
     loop {
         selectors.push(reader.selector()?);
+        reader.skip();
         match reader.peek() {
             None => return Ok(selectors),
             Some(',') => reader.bump(),
@@ -107,6 +108,12 @@ impl Reader<'_> {
         self.at += self.peek().map_or(0, char::len_utf8);
     }
 
+    /// Goes on to the next word.
+    fn skip(&mut self) {
+        let rest = self.rest();
+        self.at += rest.len() - rest.trim_start().len();
+    }
+
     fn error(&self, why: impl std::fmt::Display) -> Error {
         Error::invalid(format!(
             "parse error: filters: [{}] at {}: {why}",
@@ -116,9 +123,11 @@ impl Reader<'_> {
 
     fn selector(&mut self) -> Result<Selector> {
         let mut path = vec![self.field()?];
+        self.skip();
         while self.peek() == Some('.') {
             self.bump();
             path.push(self.field()?);
+            self.skip();
         }
         let operator = match self.rest().as_bytes() {
             [b'=', b'=', ..] => "==",
@@ -143,6 +152,7 @@ impl Reader<'_> {
     }
 
     fn field(&mut self) -> Result<String> {
+        self.skip();
         if self.peek() == Some('"') {
             return self.quoted();
         }
@@ -161,8 +171,9 @@ impl Reader<'_> {
         Ok(field)
     }
 
-    /// A value ends at a comma; in quotes it may hold one. A regular expression may also stand between two `/` or `|`.
+    /// A value ends at a comma or white space; in quotes it may hold them. A regular expression may also stand between two `/` or `|`.
     fn value(&mut self, expression: bool) -> Result<String> {
+        self.skip();
         match self.peek() {
             Some('"') => return self.quoted(),
             Some(c @ ('/' | '|')) if expression => {
@@ -176,7 +187,8 @@ impl Reader<'_> {
             }
             _ => {}
         }
-        let end = self.rest().find(',').unwrap_or(self.rest().len());
+        let ends = |c: char| c == ',' || c.is_whitespace();
+        let end = self.rest().find(ends).unwrap_or(self.rest().len());
         let value = self.rest()[..end].to_owned();
         self.at += end;
         Ok(value)
@@ -250,6 +262,28 @@ mod tests {
             &object
         ));
         assert!(matches(&["name~=^docker\\.io/.*:1$"], &object));
+    }
+
+    /// As ctr 1.7 asks for a snapshotter.
+    #[test]
+    fn white_space_between_the_words_means_nothing() {
+        let plugin = [
+            ("type", "io.containerd.snapshotter.v1"),
+            ("id", "overlayfs"),
+            ("labels/a", "x y"),
+        ];
+        assert!(matches(
+            &["type==io.containerd.snapshotter.v1, id==overlayfs"],
+            &plugin
+        ));
+        assert!(!matches(
+            &["type==io.containerd.snapshotter.v1, id==other"],
+            &plugin
+        ));
+        assert!(matches(&[" id  ~= /^over/ ,\ttype "], &plugin));
+        assert!(matches(&["labels . a == \"x y\""], &plugin));
+        assert!(Filters::parse(&["id==over layfs"]).is_err());
+        assert!(Filters::parse(&["id over"]).is_err());
     }
 
     #[test]
