@@ -20,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncRead;
 
 use super::resolve::LARGEST;
+use super::unpack::references;
 use crate::{Engine, Result, fail};
 
 /// How much is handed to the store at once.
@@ -320,7 +321,10 @@ impl Engine {
                 self.put_part(archive, &name, descriptor.digest.as_str()).await?;
                 let kind = &descriptor.media_type;
                 if media_type::is_index(kind) || media_type::is_manifest(kind) {
-                    match Document::parse(kind, &archive.read(&name)?).map_err(broken)? {
+                    let document = Document::parse(kind, &archive.read(&name)?).map_err(broken)?;
+                    let labels = references(&document);
+                    self.label_blob(descriptor.digest.as_str(), &labels).await?;
+                    match document {
                         Document::Index(index) => next.extend(index.manifests),
                         Document::Manifest(manifest) => {
                             next.push(manifest.config);
@@ -378,7 +382,9 @@ impl Engine {
                 size: manifest.len() as u64,
                 annotations: Labels::new(),
             };
+            let document = Document::parse(media_type::OCI_MANIFEST, &manifest).map_err(broken)?;
             self.put_blob(&target.digest, manifest, Labels::new()).await?;
+            self.label_blob(&target.digest, &references(&document)).await?;
             let tags = saved.repo_tags.unwrap_or_default();
             if tags.is_empty() {
                 loaded.push((None, target.clone()));

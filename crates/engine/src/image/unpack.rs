@@ -1,7 +1,7 @@
 //! Layers made into snapshots: each on the one below, named by the chain of what it holds.
 
 use gantry_errdefs::{Error, Kind};
-use gantry_oci::image::{ImageConfig, Manifest};
+use gantry_oci::image::{Document, ImageConfig, Manifest};
 use gantry_oci::{Descriptor, Digest};
 use gantry_supervisor_core::Labels;
 use gantry_supervisor_core::image::Descriptor as CoreDescriptor;
@@ -64,6 +64,31 @@ pub(super) fn layers(manifest: &Manifest, config: &ImageConfig) -> Result<Vec<(D
         .zip(chain)
         .map(|((l, d), c)| (l, d, c))
         .collect())
+}
+
+/// The labels of a document that say to a collector of garbage what it refers to.
+pub(super) fn references(document: &Document) -> Labels {
+    let of = |kind: &str, all: &[Descriptor]| {
+        let all = all.iter().enumerate();
+        all.map(|(n, one)| {
+            (
+                format!("containerd.io/gc.ref.content.{kind}.{n}"),
+                one.digest.to_string(),
+            )
+        })
+        .collect::<Labels>()
+    };
+    match document {
+        Document::Manifest(manifest) => {
+            let mut labels = of("l", &manifest.layers);
+            labels.insert(
+                "containerd.io/gc.ref.content.config".to_owned(),
+                manifest.config.digest.to_string(),
+            );
+            labels
+        }
+        Document::Index(index) => of("m", &index.manifests),
+    }
 }
 
 impl Engine {

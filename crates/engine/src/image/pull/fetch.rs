@@ -95,7 +95,7 @@ impl Engine {
     }
 
     /// Sets labels on a blob, if it is there.
-    pub(super) async fn label_blob(&self, digest: &str, labels: &Labels) -> Result<bool> {
+    pub(in crate::image) async fn label_blob(&self, digest: &str, labels: &Labels) -> Result<bool> {
         let content = &self.services.content;
         let info = match content.info(digest).await {
             Err(error) if error.kind() == Kind::NotFound => return Ok(false),

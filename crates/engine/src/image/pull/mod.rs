@@ -37,7 +37,7 @@ use self::report::Report;
 pub(crate) use self::shared::Pulls;
 use super::remove::Parts;
 use super::resolve::{LARGEST, choose, parse, platform_of};
-use super::unpack::{core, layers, sha256};
+use super::unpack::{core, layers, references, sha256};
 use crate::{Engine, Result, fail};
 
 /// How deep indexes may hold each other.
@@ -213,7 +213,7 @@ impl Pull {
             .ok()
             .map(|image| image.target.digest);
         let changed = before.as_ref() != Some(&target.digest);
-        let made = self.make(&held, &manifest, &stack, changed).await;
+        let made = self.make(&held, &stack, changed).await;
         if let Err(error) = made.as_ref() {
             drop((pin, chain_pin));
             if !is_passing(error) {
@@ -379,7 +379,7 @@ impl Pull {
     }
 
     /// Layers, then the documents above them. Whether anything was fetched or unpacked.
-    async fn make(&self, held: &[Held], manifest: &Manifest, stack: &[Layer], changed: bool) -> Result<bool> {
+    async fn make(&self, held: &[Held], stack: &[Layer], changed: bool) -> Result<bool> {
         let engine = &self.engine;
         let mut there = Vec::new();
         for (layer, _, chain) in stack {
@@ -402,28 +402,7 @@ impl Pull {
         tokio::try_join!(joined(fetching), self.unpack(stack, fetched))?;
         for held in held.iter().rev() {
             let mut labels: Labels = [self.source()].into();
-            match &held.document {
-                Document::Manifest(_) => {
-                    labels.insert(
-                        "containerd.io/gc.ref.content.config".to_owned(),
-                        manifest.config.digest.to_string(),
-                    );
-                    for (n, layer) in manifest.layers.iter().enumerate() {
-                        labels.insert(
-                            format!("containerd.io/gc.ref.content.l.{n}"),
-                            layer.digest.to_string(),
-                        );
-                    }
-                }
-                Document::Index(index) => {
-                    for (n, entry) in index.manifests.iter().enumerate() {
-                        labels.insert(
-                            format!("containerd.io/gc.ref.content.m.{n}"),
-                            entry.digest.to_string(),
-                        );
-                    }
-                }
-            }
+            labels.extend(references(&held.document));
             let digest = held.descriptor.digest.to_string();
             if !engine.label_blob(&digest, &labels).await? {
                 engine.put_blob(&digest, held.bytes.clone(), labels).await?;
