@@ -154,9 +154,14 @@ impl Containerd {
     #[track_caller]
     pub fn run(&self, flags: &[&str], name: &str, args: &[&str], input: &[u8]) -> Said {
         let mut command = self.run_command(&[&["--rm"], flags].concat(), name, args);
-        // `ctr` forgets an end of its input that comes before it has started the task: it waits for ever.
+        // `ctr` forgets an end of its input that comes before it has made the task: it waits for ever.
         let mut late = Command::new("sh");
-        late.args(["-c", r#"(cat; sleep 1) | "$@""#, "sh"])
+        let wait = r#"(cat; for i in $(seq 200); do $0 task ls | grep -q "$1 .*RUNNING" && break; sleep 0.1; done) |
+            (shift; exec "$@")"#;
+        let ctr = self.command::<&str>([]);
+        let words = std::iter::once(ctr.get_program()).chain(ctr.get_args());
+        let words: Vec<_> = words.map(OsStr::to_string_lossy).collect();
+        late.args(["-c", wait, &words.join(" "), &self.id(name)])
             .arg(command.get_program())
             .args(command.get_args());
         run_with_input(if input.is_empty() { &mut command } else { &mut late }, input)
