@@ -544,6 +544,24 @@ pub(crate) fn the_daemon_dies(mut docker: Docker) {
     assert!(!pids.into_iter().any(alive));
 }
 
+/// Each has its own words and its own end, whoever else comes and goes.
+pub(crate) fn many_at_once(docker: &Docker) {
+    docker.detach(&[], "main", "exec sleep 1000");
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            scope.spawn(move || {
+                let script = format!("echo {number}; exit {number}");
+                let said = docker.shell(&[], &script).code(number);
+                assert_eq!(said.stdout, format!("{number}\n"));
+                let said = docker.docker(&["exec", "main", "sh", "-c", &script]).code(number);
+                assert_eq!(said.stdout, format!("{number}\n"));
+            });
+        }
+    });
+    docker.docker(&["rm", "-f", "main"]).success();
+    assert_eq!(docker.docker(&["ps", "-aq"]).success().stdout, "");
+}
+
 /// Only with ours: dockerd ends its containers with a containerd of its own.
 pub(crate) fn the_supervisor_dies(mut docker: Docker) {
     let script = "i=0; trap 'echo told; exit 5' TERM; while :; do i=$((i+1)); echo $i; usleep 20000; done";

@@ -95,7 +95,7 @@ macro_rules! docker {
     ($module:ident: $shim:expr, $runtime:expr) => {
         pairing! {
             $module: docker on docker::Docker = docker::Docker::start(&$shim, &$runtime);
-            commands a_life settings refusals;
+            commands a_life settings refusals many_at_once;
             the_daemon_dies
         }
     };
@@ -105,7 +105,7 @@ macro_rules! docker_on_supervisor {
     ($module:ident: $shim:expr, $runtime:expr) => {
         pairing! {
             $module: docker on docker::Docker = docker::Docker::on_supervisor(&$shim, &$runtime);
-            commands a_life settings refusals;
+            commands a_life settings refusals many_at_once;
             the_daemon_dies the_supervisor_dies
         }
     };
