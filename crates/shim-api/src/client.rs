@@ -31,9 +31,59 @@ async fn read_frame(reader: &mut OwnedReadHalf) -> std::io::Result<(u32, u8, Vec
 
 type Waiting = HashMap<u32, oneshot::Sender<Response>>;
 
-/// A connection to a server. Dropping it closes it.
+/// The way out. What a caller that went away left of its frame goes first, whoever writes next: half a frame garbles
+/// all that follow, and a connection is too much to give up for one call.
+struct Writer {
+    half: OwnedWriteHalf,
+    stream: u32,
+    rest: Vec<u8>,
+}
+
+impl Writer {
+    /// Writes what is left. Whoever stops in between has lost nothing: what was taken is cut off as it is taken.
+    async fn flush(&mut self) -> std::io::Result<()> {
+        while !self.rest.is_empty() {
+            match self.half.write(&self.rest).await? {
+                0 => return Err(std::io::ErrorKind::WriteZero.into()),
+                count => drop(self.rest.drain(..count)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes back a frame of which nothing was written when its caller went away: nobody waits for the answer.
+struct Unwritten<'a> {
+    writer: &'a mut Writer,
+    length: usize,
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        if self.writer.rest.len() == self.length {
+            self.writer.rest = Vec::new();
+        }
+    }
+}
+
+/// Takes back that an answer is waited for.
+struct Wanted<'a> {
+    waiting: &'a Mutex<Option<Waiting>>,
+    stream: u32,
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        if let Some(waiting) = &mut *lock(self.waiting) {
+            waiting.remove(&self.stream);
+        }
+    }
+}
+
+/// A connection to a server. Dropping it closes it. It is lost only with the peer: callers may go away at any time, and
+/// a peer that does not read holds up calls, each until its deadline.
 pub struct Client {
-    writer: tokio::sync::Mutex<(OwnedWriteHalf, u32)>,
+    writer: tokio::sync::Mutex<Writer>,
     /// `None` once the connection is lost.
     waiting: Arc<Mutex<Option<Waiting>>>,
     /// Closed with the connection.
@@ -76,7 +126,11 @@ impl Client {
             *lock(&answers) = None;
         });
         Self {
-            writer: tokio::sync::Mutex::new((write, 1)),
+            writer: tokio::sync::Mutex::new(Writer {
+                half: write,
+                stream: 1,
+                rest: Vec::new(),
+            }),
             waiting,
             alive,
             reader,
@@ -130,42 +184,33 @@ impl Client {
 
     async fn exchange(&self, request: &Request) -> Result<Response> {
         let lost = || Error::unavailable("the connection to the shim is lost");
-        let receiver = {
-            let mut writer = self.writer.lock().await;
-            let stream = writer.1;
-            writer.1 = stream.wrapping_add(2);
-            let (sender, receiver) = oneshot::channel();
-            match &mut *lock(&self.waiting) {
-                Some(waiting) => waiting.insert(stream, sender),
-                None => return Err(lost()),
-            };
-            let frame =
-                frame(stream, REQUEST, request).map_err(|e| Error::invalid("request").with_source(e))?;
-            // A frame that a deadline cut off would garble all that follow, so that the connection is given up then.
-            let mut whole = Whole {
-                waiting: &self.waiting,
-                written: false,
-            };
-            let written = writer.0.write_all(&frame).await;
-            whole.written = written.is_ok();
-            written.map_err(|e| lost().with_source(e))?;
-            receiver
+        let mut writer = self.writer.lock().await;
+        writer.flush().await.map_err(|e| lost().with_source(e))?;
+        let stream = writer.stream;
+        writer.stream = stream.wrapping_add(2);
+        let frame = frame(stream, REQUEST, request).map_err(|e| Error::invalid("request").with_source(e))?;
+        let (sender, receiver) = oneshot::channel();
+        match &mut *lock(&self.waiting) {
+            Some(waiting) => waiting.insert(stream, sender),
+            None => return Err(lost()),
         };
+        let _wanted = Wanted {
+            waiting: &self.waiting,
+            stream,
+        };
+        writer.rest = frame;
+        let unwritten = Unwritten {
+            length: writer.rest.len(),
+            writer: &mut writer,
+        };
+        unwritten
+            .writer
+            .flush()
+            .await
+            .map_err(|e| lost().with_source(e))?;
+        drop(unwritten);
+        drop(writer);
         receiver.await.map_err(|_| lost())
-    }
-}
-
-/// Gives the connection up when it is dropped before a frame was written whole.
-struct Whole<'a> {
-    waiting: &'a Mutex<Option<Waiting>>,
-    written: bool,
-}
-
-impl Drop for Whole<'_> {
-    fn drop(&mut self) {
-        if !self.written {
-            *lock(self.waiting) = None;
-        }
     }
 }
 
@@ -238,6 +283,35 @@ mod tests {
             .unwrap_err();
         assert_eq!(error.kind(), Kind::Unavailable);
         assert!(client.is_closed());
+    }
+
+    #[tokio::test]
+    async fn callers_that_go_away_cost_no_connection() {
+        let (client, server) = UnixStream::pair().unwrap();
+        let client = Client::new(client);
+        // Larger than what a socket holds: the frames of some are cut in the middle.
+        let pair = KeyValue {
+            key: "k".into(),
+            value: "v".repeat(100_000),
+        };
+        let short = Some(Duration::from_millis(5));
+        for _ in 0..20 {
+            let error = client
+                .call::<KeyValue>("s", "Echo", &pair, short)
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), Kind::DeadlineExceeded);
+        }
+        assert!(!client.is_closed());
+        assert!(lock(&client.waiting).as_ref().unwrap().is_empty());
+        let served = tokio::spawn(serve(
+            server,
+            |request: Request| async move { Ok(request.payload) },
+        ));
+        let minute = Some(Duration::from_secs(60));
+        let echoed: KeyValue = client.call("s", "Echo", &pair, minute).await.unwrap();
+        assert_eq!(echoed, pair);
+        served.abort();
     }
 
     #[tokio::test]
