@@ -107,9 +107,11 @@ pub struct TimedTaskEvent {
 #[async_trait]
 pub trait Events: Send + Sync {
     /// All events of every namespace that any of the filters matches (none: all), from now on. The stream ends when the
-    /// peer goes away; the subscriber then subscribes anew and compares with [`crate::task::Tasks::list`].
+    /// peer goes away, and with `Unavailable` when the subscriber was too slow; it then subscribes anew and compares with
+    /// [`crate::task::Tasks::list`]. A supervisor of ours begins with what the subscriber may have missed: the ends of processes
+    /// that are not deleted yet, and events of tasks that nobody has heard.
     async fn subscribe(&self, filters: &[String]) -> Result<BoxStream<'static, Result<Envelope>>>;
-    /// The task events of this handle's namespace, decoded, from now on: subscribed once this returns.
+    /// The task events of this handle's namespace, decoded: subscribed once this returns.
     async fn subscribe_tasks(&self) -> Result<BoxStream<'static, Result<TimedTaskEvent>>>;
     /// Publishes one in this handle's namespace.
     async fn publish(&self, topic: &str, event: Any) -> Result<()>;

@@ -241,14 +241,16 @@ impl Containers for Bound {
     }
 
     async fn delete(&self, id: &str) -> Result<()> {
-        if self.shared.tasks.has(&self.namespace, id) {
-            let message = format!("cannot delete running task {id}: failed precondition");
-            return Err(Error::failed_precondition(message));
-        }
         let (namespace, key) = (self.namespace.clone(), id.to_owned());
+        let tasks = self.shared.tasks.clone();
         self.shared
             .db
             .call(move |tx| {
+                // Here, where who makes a task would read the record: one of both sees the other.
+                if tasks.has(&namespace, &key) {
+                    let message = format!("cannot delete running task {key}: failed precondition");
+                    return Err(Error::failed_precondition(message));
+                }
                 get(tx, &namespace, &key)?;
                 tx.execute(
                     "DELETE FROM containers WHERE namespace = ?1 AND id = ?2",

@@ -224,9 +224,10 @@ impl Bundle {
     }
 
     /// Removes all of it: mounts below it first, then the files. What is gone already is no error; an error does not keep
-    /// the rest from being removed. A folder with a mount that stays is not touched, as it is not ours.
-    pub(crate) fn remove(&self) -> Result<()> {
-        if let Some(bootstrap) = self.bootstrap() {
+    /// the rest from being removed. A folder with a mount that stays is not touched, as it is not ours. The socket of a shim
+    /// that serves other tasks too stays.
+    pub(crate) fn remove(&self, shared: bool) -> Result<()> {
+        if let Some(bootstrap) = self.bootstrap().filter(|_| !shared) {
             // Not what a program that is no shim may have named.
             let is_socket = |found: fs::Metadata| found.file_type().is_socket();
             if fs::symlink_metadata(bootstrap.socket()).is_ok_and(is_socket) {
@@ -391,8 +392,8 @@ mod tests {
             )
             .unwrap();
         }
-        bundle.remove().unwrap();
+        bundle.remove(false).unwrap();
         assert!(!bundle.path.exists() && kept.join("file").exists());
-        bundle.remove().unwrap();
+        bundle.remove(false).unwrap();
     }
 }

@@ -1,19 +1,23 @@
 //! The tasks of a namespace, each call passed to its shim. Nothing that only asks waits for a shim that does not answer.
 
+use std::collections::hash_map;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use gantry_shim_api::messages as m;
 use gantry_supervisor_core::attach::handshake;
+use gantry_supervisor_core::container::Runtime;
 use gantry_supervisor_core::task::{
     AttachStreams, Attachment, CreateTask, ExecTask, Exit, Pid, Process, Status, Stdio, Tasks as Api,
 };
-use gantry_supervisor_core::{Any, Error, Kind, Result};
+use gantry_supervisor_core::{Any, Error, Kind, Result, validate_identifier};
 
 use super::bundle::Bundle;
+use super::entry::Entry;
 use super::shim::{self, CREATE, QUICK, RUNTIME, Shim, to_any};
-use super::{Entry, lock, time};
+use super::{Tasks, lock, time};
 use crate::metadata::containers;
 use crate::supervisor::{Bound, blocking};
 
@@ -64,7 +68,45 @@ impl Bound {
 
     async fn make(&self, request: CreateTask) -> Result<u32> {
         let (namespace, id) = (self.namespace.clone(), request.container_id.clone());
-        let key = (namespace.clone(), id.clone());
+        validate_identifier(&id)?;
+        let tasks = &self.shared.tasks;
+        // Before the record is read: who deletes that looks for a task in the same transaction, and one of both sees
+        // the other.
+        let bundle = Bundle::new(&tasks.state, &namespace, &id);
+        let entry = {
+            let mut entries = lock(&tasks.entries);
+            let entry = Entry::new(&namespace, &id, bundle);
+            match entries.entry(entry.key()) {
+                hash_map::Entry::Occupied(_) => {
+                    return Err(Error::already_exists(format!("task {id}: already exists")));
+                }
+                hash_map::Entry::Vacant(place) => place.insert(entry).clone(),
+            }
+        };
+        // Nobody else can have it yet.
+        let held = entry.operation.lock().await;
+        let made = match self.read(&id).await {
+            Ok((spec, binary, runtime)) => {
+                let _ = entry.binary.set(binary);
+                let made = self.set_up(&entry, &request, &spec, runtime).await;
+                if made.is_err() {
+                    self.undo(&entry).await;
+                }
+                made
+            }
+            Err(error) => Err(error),
+        };
+        match &made {
+            Ok(_) => tasks.watch(entry.clone()),
+            Err(_) => tasks.remove(&entry),
+        }
+        drop(held);
+        made
+    }
+
+    /// What the record of a container says: the specification, the shim's binary, and the runtime.
+    async fn read(&self, id: &str) -> Result<(Vec<u8>, PathBuf, Runtime)> {
+        let key = (self.namespace.clone(), id.to_owned());
         let container = self
             .shared
             .db
@@ -74,85 +116,86 @@ impl Bound {
             .spec
             .ok_or_else(|| Error::invalid(format!("container {id} has no spec: invalid argument")))?;
         let binary = shim::resolve(&container.runtime.name)?;
-        let bundle = Bundle::new(&self.shared.tasks.state, &namespace, &id);
-        let entry = Entry::new(&namespace, &id, bundle, binary);
-        {
-            let mut entries = lock(&self.shared.tasks.entries);
-            if entries.contains_key(&(namespace.clone(), id.clone())) {
-                return Err(Error::already_exists(format!("task {id}: already exists")));
-            }
-            entries.insert((namespace, id), entry.clone());
-        }
-        let made = self
-            .set_up(
-                &entry,
-                &request,
-                &spec.value,
-                &container.runtime.name,
-                container.runtime.options,
-            )
-            .await;
-        match made {
-            Ok(pid) => {
-                self.shared.tasks.watch(entry);
-                Ok(pid)
-            }
-            Err(error) => {
-                self.undo(&entry).await;
-                Err(error)
-            }
-        }
+        Ok((spec.value, binary, container.runtime))
     }
 
+    /// Takes the task away. Only one does, and only with the task that was there when it was asked to.
     async fn unmake(&self, entry: &Arc<Entry>) -> Result<Exit> {
+        let tasks = &self.shared.tasks;
         let id = &entry.id;
-        let last = || {
-            let known = entry.exit().or_else(|| entry.bundle.exit_record());
-            known.unwrap_or_default()
-        };
-        let shim = entry.shim();
-        let exit = match &shim {
-            Some(shim) => {
-                let deleted: Result<m::DeleteResponse> = shim.call("Delete", &named(id, ""), RUNTIME).await;
-                match deleted {
-                    Ok(answer) => Exit {
-                        pid: answer.pid,
-                        exit_status: answer.exit_status,
-                        exited_at: time(answer.exited_at),
-                    },
-                    // The shim has ended just now, or was told before.
-                    Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Unavailable) => last(),
-                    // Some shims say so without the code for it.
-                    Err(error) => {
-                        let state = shim.state(id, "").await;
-                        let runs = state.is_ok_and(|state| status(state.status) != Status::Stopped);
-                        return Err(match runs {
-                            true => Error::failed_precondition(error.chain()),
-                            false => error,
-                        });
-                    }
-                }
-            }
-            None => last(),
-        };
+        let _held = entry.operation.lock().await;
+        if !tasks.is_current(entry) {
+            return Err(Error::not_found(format!(
+                "no running task found: task {id} not found: not found"
+            )));
+        }
+        let exit = self.delete_init(entry).await?;
         // Asked for meanwhile, it is what it was: stopped.
         entry.set_exit(exit);
-        *lock(&entry.shim) = None;
+        let shim = entry.shim();
+        entry.set_shim(None);
+        let shared = tasks.leave(entry);
         match shim {
+            // With the tasks of others it goes on.
+            Some(_) if shared => {}
             Some(shim) => shim.shutdown(id).await,
             None => {
-                let environment = &self.shared.tasks.environment;
+                let (binary, environment) = (entry.binary(), &tasks.environment);
                 if let Err(error) =
-                    shim::delete(&entry.binary, &entry.bundle, &self.namespace, id, environment).await
+                    shim::delete(binary, &entry.bundle, &self.namespace, id, environment).await
                 {
                     tracing::warn!(id, "{}", error.chain());
                 }
+                tasks.tell_deleted(entry, exit);
             }
         }
         let bundle = entry.bundle.clone();
-        blocking(move || bundle.remove()).await?;
-        self.shared.tasks.remove(entry);
+        blocking(move || bundle.remove(shared)).await?;
+        tasks.remove(entry);
         Ok(exit)
+    }
+
+    /// Has the shim delete what has ended. Without a shim, when it is certain that there is none any more, what is known of
+    /// the end is the answer.
+    async fn delete_init(&self, entry: &Arc<Entry>) -> Result<Exit> {
+        let id = &entry.id;
+        let mut again = false;
+        while let Some(shim) = entry.shim() {
+            let deleted: Result<m::DeleteResponse> = shim.call("Delete", &named(id, ""), RUNTIME).await;
+            match deleted {
+                Ok(answer) => {
+                    return Ok(Exit {
+                        pid: answer.pid,
+                        exit_status: answer.exit_status,
+                        exited_at: time(answer.exited_at),
+                    });
+                }
+                Err(_) if shim.is_lost() => {
+                    if !self.shared.tasks.mend(entry, &shim).await {
+                        if entry.take_shim(&shim) {
+                            self.shared.tasks.bury(entry).await;
+                        }
+                    } else if std::mem::replace(&mut again, true) {
+                        return Err(Error::unavailable(format!(
+                            "the connection to the shim of task {id} does not hold"
+                        )));
+                    }
+                }
+                // It was told before.
+                Err(error) if error.kind() == Kind::NotFound => break,
+                // Some shims say so without the code for it.
+                Err(error) => {
+                    let state = shim.state(id, "").await;
+                    let runs = state.is_ok_and(|state| status(state.status) != Status::Stopped);
+                    return Err(match runs {
+                        true => Error::failed_precondition(error.chain()),
+                        false => error,
+                    });
+                }
+            }
+        }
+        let known = entry.exit().or_else(|| entry.bundle.exit_record());
+        Ok(known.unwrap_or_default())
     }
 
     async fn set_up(
@@ -160,23 +203,22 @@ impl Bound {
         entry: &Arc<Entry>,
         request: &CreateTask,
         spec: &[u8],
-        runtime: &str,
-        options: Option<Any>,
+        runtime: Runtime,
     ) -> Result<u32> {
         let tasks = &self.shared.tasks;
         let environment = &tasks.environment;
         let bundle = &entry.bundle;
-        bundle.create(spec, &entry.binary).map_err(|error| {
+        bundle.create(spec, entry.binary()).map_err(|error| {
             Error::from(error).context(format!("failed to make the bundle {}", bundle.path.display()))
         })?;
         let options = shim::options(
-            runtime,
-            request.options.clone().or(options),
+            &runtime.name,
+            request.options.clone().or(runtime.options),
             &environment.runtime_root,
         );
         let begun = std::time::Instant::now();
         let bootstrap = shim::start(
-            &entry.binary,
+            entry.binary(),
             bundle,
             &self.namespace,
             &entry.id,
@@ -184,8 +226,9 @@ impl Bound {
             environment,
         )
         .await?;
+        tasks.join(&bootstrap.address, &entry.namespace, &entry.id);
         let shim = Arc::new(Shim::connect(&bootstrap)?);
-        *lock(&entry.shim) = Some(shim.clone());
+        entry.set_shim(Some(shim.clone()));
         let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let stdio = &request.stdio;
         let message = m::CreateTaskRequest {
@@ -228,11 +271,9 @@ impl Bound {
 
     /// Takes away what a failed create left.
     async fn undo(&self, entry: &Arc<Entry>) {
-        let shim = lock(&entry.shim).take();
-        if let Some(shim) = &shim {
-            shim.shutdown_now(&entry.id).await;
-        }
-        self.shared.tasks.discard(entry).await;
+        let shim = entry.shim();
+        entry.set_shim(None);
+        self.shared.tasks.discard(entry, shim).await;
     }
 
     fn process(&self, entry: &Entry, exec_id: &str, state: m::StateResponse) -> Process {
@@ -289,6 +330,32 @@ impl Bound {
     }
 }
 
+/// Asks the shim for the end of an exec, for all who wait for it.
+async fn wait_exec(tasks: Arc<Tasks>, entry: Arc<Entry>, exec_id: String) {
+    let ended = loop {
+        let Some(shim) = entry.shim() else {
+            break Err(Error::not_found(format!("process {exec_id}: not found")));
+        };
+        match shim.wait(&entry.id, &exec_id).await {
+            Ok(answer) => {
+                break Ok(Exit {
+                    pid: 0,
+                    exit_status: answer.exit_status,
+                    exited_at: time(answer.exited_at),
+                });
+            }
+            // Its end is told by who finds that the shim is gone.
+            Err(_) if shim.is_lost() => {
+                if !tasks.mend(&entry, &shim).await {
+                    return;
+                }
+            }
+            Err(error) => break Err(error),
+        }
+    };
+    entry.execs.answer(&exec_id, ended);
+}
+
 #[async_trait]
 impl Api for Bound {
     async fn create(&self, request: CreateTask) -> Result<u32> {
@@ -297,7 +364,15 @@ impl Api for Bound {
     }
 
     async fn start(&self, id: &str, exec_id: &str) -> Result<u32> {
+        let entry = self.entry(id)?;
         let answer: m::StartResponse = self.shim(id)?.call("Start", &named(id, exec_id), RUNTIME).await?;
+        if !exec_id.is_empty() {
+            let exec_id = exec_id.to_owned();
+            let kept = blocking(move || entry.execs.start(&exec_id, answer.pid));
+            if let Err(error) = kept.await {
+                tracing::warn!(id, "failed to keep the process of an exec: {}", error.chain());
+            }
+        }
         Ok(answer.pid)
     }
 
@@ -307,7 +382,23 @@ impl Api for Bound {
     }
 
     async fn delete_process(&self, id: &str, exec_id: &str) -> Result<Exit> {
-        let answer: m::DeleteResponse = self.shim(id)?.call("Delete", &named(id, exec_id), QUICK).await?;
+        let entry = self.entry(id)?;
+        let deleted: Result<m::DeleteResponse> =
+            self.shim(id)?.call("Delete", &named(id, exec_id), QUICK).await;
+        match &deleted {
+            Err(error) if error.kind() != Kind::NotFound => {}
+            _ if exec_id.is_empty() => {}
+            _ => {
+                self.shared.events.forget(&self.namespace, id, Some(exec_id));
+                let (entry, exec_id) = (entry.clone(), exec_id.to_owned());
+                blocking(move || {
+                    entry.execs.remove(&exec_id);
+                    Ok::<_, Error>(())
+                })
+                .await?;
+            }
+        }
+        let answer = deleted?;
         Ok(Exit {
             pid: answer.pid,
             exit_status: answer.exit_status,
@@ -353,6 +444,13 @@ impl Api for Bound {
     }
 
     async fn exec(&self, request: ExecTask) -> Result<()> {
+        validate_identifier(&request.exec_id)?;
+        let shim = self.shim(&request.container_id)?;
+        let entry = self.entry(&request.container_id)?;
+        let exec_id = request.exec_id.clone();
+        blocking(move || entry.execs.add(&exec_id))
+            .await
+            .map_err(|error| error.context(format!("failed to keep exec {}", request.exec_id)))?;
         let message = m::ExecProcessRequest {
             id: request.container_id.clone(),
             exec_id: request.exec_id,
@@ -362,10 +460,7 @@ impl Api for Bound {
             stderr: request.stdio.stderr,
             spec: Some(to_any(request.spec)),
         };
-        self.shim(&request.container_id)?
-            .call::<()>("Exec", &message, QUICK)
-            .await
-            .map(drop)
+        shim.call::<()>("Exec", &message, QUICK).await.map(drop)
     }
 
     async fn resize_pty(&self, id: &str, exec_id: &str, width: u32, height: u32) -> Result<()> {
@@ -445,19 +540,14 @@ impl Api for Bound {
     async fn wait(&self, id: &str, exec_id: &str) -> Result<Exit> {
         let entry = self.entry(id)?;
         if exec_id.is_empty() {
-            let mut exit = entry.exit.subscribe();
-            let ended = exit.wait_for(Option::is_some).await;
-            return match ended.map(|exit| *exit) {
-                Ok(Some(exit)) => Ok(exit),
-                _ => Err(Error::unavailable(format!("task {id} is not watched any more"))),
-            };
+            return entry.wait().await;
         }
-        let answer = self.shim(id)?.wait(id, exec_id).await?;
-        Ok(Exit {
-            pid: 0,
-            exit_status: answer.exit_status,
-            exited_at: time(answer.exited_at),
-        })
+        self.shim(id)?;
+        let waiter = entry.execs.wait(exec_id);
+        if waiter.begin {
+            tokio::spawn(wait_exec(self.shared.tasks.clone(), entry, exec_id.to_owned()));
+        }
+        waiter.ended().await
     }
 
     async fn attach(&self, id: &str, exec_id: &str, streams: AttachStreams) -> Result<Attachment> {

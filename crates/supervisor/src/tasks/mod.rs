@@ -3,43 +3,37 @@
 
 pub(crate) mod bundle;
 mod calls;
+mod entry;
+mod execs;
 mod recovery;
 pub(crate) mod shim;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use gantry_shim_api::client::serve;
 use gantry_shim_api::frame::Request;
 use gantry_shim_api::messages as m;
 use gantry_supervisor_core::event::{Envelope, wire};
 use gantry_supervisor_core::task::Exit;
-use gantry_supervisor_core::{Any, Error, Result, Time};
+use gantry_supervisor_core::{Any, Error, Kind, Result, Time};
 use prost::Message;
 use tokio::net::UnixStream;
-use tokio::sync::watch;
 
-use crate::events::Exchange;
-use bundle::Bundle;
+use crate::events::{Exchange, Told};
+use entry::Entry;
 use shim::{Environment, Shim};
 
-/// How many ends are remembered for each task: those that a shim may tell twice, of a container with many execs.
-const TOLD: usize = 128;
+/// The status of a process that SIGKILL ended.
+const KILLED: u32 = 137;
 
-/// One task.
-pub(crate) struct Entry {
-    namespace: String,
-    id: String,
-    bundle: Bundle,
-    binary: PathBuf,
-    /// None once the shim is gone.
-    shim: Mutex<Option<Arc<Shim>>>,
-    /// How the first process ended, once it has.
-    exit: watch::Sender<Option<Exit>>,
-    /// Ends that were told: exec, pid, time. Shims tell at least once; we tell once.
-    told: Mutex<VecDeque<(String, u32, Time)>>,
-}
+/// How long is waited before a lost connection is made again: a shim that dies closes one thing after the other.
+const SOON: Duration = Duration::from_millis(20);
+
+/// The same after a connection that did not hold.
+const LATER: Duration = Duration::from_millis(500);
 
 /// All of them.
 pub(crate) struct Tasks {
@@ -47,6 +41,8 @@ pub(crate) struct Tasks {
     environment: Environment,
     events: Arc<Exchange>,
     entries: Mutex<HashMap<(String, String), Arc<Entry>>>,
+    /// Whose tasks each shim has, by its address: a shim may serve a pod.
+    served: Mutex<HashMap<String, HashSet<(String, String)>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -60,52 +56,6 @@ pub(crate) fn time(at: Option<m::Timestamp>) -> Time {
         .unwrap_or_default()
 }
 
-impl Entry {
-    fn new(namespace: &str, id: &str, bundle: Bundle, binary: PathBuf) -> Arc<Self> {
-        Arc::new(Self {
-            namespace: namespace.to_owned(),
-            id: id.to_owned(),
-            bundle,
-            binary,
-            shim: Mutex::new(None),
-            exit: watch::Sender::new(None),
-            told: Mutex::new(VecDeque::new()),
-        })
-    }
-
-    /// The shim, if it is there.
-    fn shim(&self) -> Option<Arc<Shim>> {
-        lock(&self.shim).clone()
-    }
-
-    fn exit(&self) -> Option<Exit> {
-        *self.exit.borrow()
-    }
-
-    /// Keeps how the first process ended. The first word holds.
-    fn set_exit(&self, exit: Exit) {
-        self.exit.send_if_modified(|kept| {
-            let new = kept.is_none();
-            kept.get_or_insert(exit);
-            new
-        });
-    }
-
-    /// Whether an end is told for the first time.
-    fn first(&self, exec_id: &str, pid: u32, at: Time) -> bool {
-        let mut told = lock(&self.told);
-        let end = (exec_id.to_owned(), pid, at);
-        if told.contains(&end) {
-            return false;
-        }
-        if told.len() == TOLD {
-            told.pop_front();
-        }
-        told.push_back(end);
-        true
-    }
-}
-
 impl Tasks {
     pub(crate) fn new(state: PathBuf, environment: Environment, events: Arc<Exchange>) -> Self {
         Self {
@@ -113,6 +63,7 @@ impl Tasks {
             environment,
             events,
             entries: Mutex::new(HashMap::new()),
+            served: Mutex::new(HashMap::new()),
         }
     }
 
@@ -129,9 +80,41 @@ impl Tasks {
             .ok_or_else(|| Error::not_found(format!("no running task found: task {id} not found: not found")))
     }
 
-    fn remove(&self, entry: &Entry) {
-        lock(&self.entries).remove(&(entry.namespace.clone(), entry.id.clone()));
-        self.events.forget(&entry.namespace, &entry.id);
+    /// Whether it is the task of its name, and not one that was removed.
+    fn is_current(&self, entry: &Arc<Entry>) -> bool {
+        lock(&self.entries)
+            .get(&entry.key())
+            .is_some_and(|current| Arc::ptr_eq(current, entry))
+    }
+
+    /// Takes the task out. Another one that has its name by now is left alone.
+    fn remove(&self, entry: &Arc<Entry>) {
+        if self.is_current(entry) {
+            lock(&self.entries).remove(&entry.key());
+            self.events.forget(&entry.namespace, &entry.id, None);
+        }
+        self.leave(entry);
+        entry.set_gone();
+    }
+
+    /// Keeps that a shim serves a task.
+    fn join(&self, address: &str, namespace: &str, id: &str) {
+        let key = (namespace.to_owned(), id.to_owned());
+        lock(&self.served)
+            .entry(address.to_owned())
+            .or_default()
+            .insert(key);
+    }
+
+    /// Takes that back. Returns whether the shim serves others, so that it must be left alone.
+    fn leave(&self, entry: &Entry) -> bool {
+        let key = entry.key();
+        let mut others = false;
+        lock(&self.served).retain(|_, tasks| {
+            others |= tasks.remove(&key) && !tasks.is_empty();
+            !tasks.is_empty()
+        });
+        others
     }
 
     /// Passes on what a shim, or a client in a shim's name, tells.
@@ -150,38 +133,63 @@ impl Tasks {
             if !entry.first(&exec_id, pid, exited_at) {
                 return;
             }
-            if exec_id.is_empty() {
-                entry.set_exit(Exit {
-                    pid,
-                    exit_status,
-                    exited_at,
-                });
+            let exit = Exit {
+                pid,
+                exit_status,
+                exited_at,
+            };
+            match exec_id.as_str() {
+                "" => entry.set_exit(exit),
+                exec => entry.execs.ended(exec, exit),
             }
+            return self.events.send(envelope, Told::Exit(container_id, exec_id));
         }
-        self.events.send(envelope);
+        self.events.send(envelope, Told::Once);
     }
 
-    /// Tells an end that nobody could hear when it happened, now and to those who come later.
-    fn tell_found(&self, entry: &Entry, exit: Exit) {
-        entry.set_exit(exit);
-        // Its shim may have told it already, to nobody: who comes later is told all the same.
-        let first = entry.first("", exit.pid, exit.exited_at);
+    /// Tells an end that nobody may have heard of when it happened.
+    fn tell_found(&self, entry: &Entry, exec_id: &str, exit: Exit) {
+        match exec_id {
+            "" => entry.set_exit(exit),
+            exec => entry.execs.ended(exec, exit),
+        }
+        let first = entry.first(exec_id, exit.pid, exit.exited_at);
         let event = wire::TaskExit {
             container_id: entry.id.clone(),
-            id: entry.id.clone(),
+            id: match exec_id {
+                "" => entry.id.clone(),
+                exec => exec.to_owned(),
+            },
             pid: exit.pid,
             exit_status: exit.exit_status,
             exited_at: Some(exit.exited_at.into()),
         };
-        let envelope = Envelope {
+        if first {
+            let envelope = self.envelope(entry, "/tasks/exit", event.to_any());
+            self.events
+                .send(envelope, Told::Exit(entry.id.clone(), exec_id.to_owned()));
+        }
+    }
+
+    /// Tells that a task is gone whose shim could not tell it.
+    fn tell_deleted(&self, entry: &Entry, exit: Exit) {
+        let event = wire::TaskDelete {
+            container_id: entry.id.clone(),
+            pid: exit.pid,
+            exit_status: exit.exit_status,
+            exited_at: Some(exit.exited_at.into()),
+            ..Default::default()
+        };
+        self.events
+            .send(self.envelope(entry, "/tasks/delete", event.to_any()), Told::Once);
+    }
+
+    fn envelope(&self, entry: &Entry, topic: &str, event: Any) -> Envelope {
+        Envelope {
             timestamp: Time::now(),
             namespace: entry.namespace.clone(),
-            topic: "/tasks/exit".to_owned(),
-            event: Some(event.to_any()),
-        };
-        self.events.found(&entry.id, envelope.clone());
-        if first {
-            self.events.send(envelope);
+            topic: topic.to_owned(),
+            event: Some(event),
         }
     }
 
@@ -189,26 +197,62 @@ impl Tasks {
     fn watch(self: &Arc<Self>, entry: Arc<Entry>) {
         let tasks = self.clone();
         tokio::spawn(async move {
-            let Some(shim) = entry.shim() else { return };
-            if let Ok(answer) = shim.wait(&entry.id, "").await {
-                let pid = entry.bundle.init_pid().unwrap_or_default();
-                entry.set_exit(Exit {
-                    pid,
-                    exit_status: answer.exit_status,
-                    exited_at: time(answer.exited_at),
-                });
-            }
-            shim.closed().await;
-            // Gone with its task, or without it.
-            if lock(&entry.shim).take().is_some() && tasks.has(&entry.namespace, &entry.id) {
-                tracing::warn!(
-                    namespace = entry.namespace,
-                    id = entry.id,
-                    "the shim has ended before its task was deleted"
-                );
-                tasks.bury(&entry).await;
+            while let Some(shim) = entry.shim() {
+                if entry.exit().is_none()
+                    && let Ok(answer) = shim.wait(&entry.id, "").await
+                {
+                    let pid = entry.bundle.init_pid().unwrap_or_default();
+                    entry.set_exit(Exit {
+                        pid,
+                        exit_status: answer.exit_status,
+                        exited_at: time(answer.exited_at),
+                    });
+                }
+                shim.closed().await;
+                if tasks.mend(&entry, &shim).await {
+                    continue;
+                }
+                let _held = entry.operation.lock().await;
+                // Gone with its task, or without it.
+                if entry.take_shim(&shim) && tasks.is_current(&entry) {
+                    tracing::warn!(
+                        namespace = entry.namespace,
+                        id = entry.id,
+                        "the shim has ended before its task was deleted"
+                    );
+                    tasks.bury(&entry).await;
+                }
+                return;
             }
         });
+    }
+
+    /// Connects again to a shim whose connection is lost. That is no proof of its end: it is gone when nobody listens any more,
+    /// and then the answer is no.
+    async fn mend(&self, entry: &Arc<Entry>, lost: &Arc<Shim>) -> bool {
+        tokio::time::sleep(if lost.held() { SOON } else { LATER }).await;
+        loop {
+            if !entry.has_shim(lost) {
+                // Another one has mended it, or it was deleted.
+                return entry.shim().is_some();
+            }
+            match Shim::connect(lost.bootstrap()) {
+                Ok(shim) => {
+                    tracing::warn!(
+                        namespace = entry.namespace,
+                        id = entry.id,
+                        "connected to the shim again"
+                    );
+                    entry.replace_shim(lost, Arc::new(shim));
+                    return true;
+                }
+                Err(error) if error.kind() == Kind::Unavailable => return false,
+                Err(error) => {
+                    tracing::warn!(namespace = entry.namespace, id = entry.id, "{}", error.chain());
+                    tokio::time::sleep(LATER).await;
+                }
+            }
+        }
     }
 
     /// Finds out how the task of a shim that is gone has ended, and tells it. What the shim recorded is the truth; without a
@@ -218,7 +262,7 @@ impl Tasks {
             Some(exit) => exit,
             None => {
                 let deleted = shim::delete(
-                    &entry.binary,
+                    entry.binary(),
                     &entry.bundle,
                     &entry.namespace,
                     &entry.id,
@@ -243,7 +287,17 @@ impl Tasks {
                 }
             }
         };
-        self.tell_found(entry, entry.exit().unwrap_or(exit));
+        let exit = entry.exit().unwrap_or(exit);
+        // Its execs have died with it, and nobody is left to say so.
+        for (exec_id, pid) in entry.execs.started() {
+            let exit = Exit {
+                pid,
+                exit_status: KILLED,
+                exited_at: exit.exited_at,
+            };
+            self.tell_found(entry, &exec_id, exit);
+        }
+        self.tell_found(entry, "", exit);
     }
 }
 

@@ -24,8 +24,9 @@ use gantry_supervisor_core::{Error, Kind};
 
 use super::bundle::{Bootstrap, Bundle};
 use super::calls::STOPPED;
+use super::entry::Entry;
 use super::shim::{self, Shim};
-use super::{Entry, Tasks, lock, time};
+use super::{Tasks, lock, time};
 use crate::metadata::containers;
 use crate::metadata::db::Db;
 use crate::supervisor::blocking;
@@ -46,6 +47,11 @@ impl Tasks {
                 found.push((namespace.clone(), id));
             }
         }
+        for (namespace, id) in &found {
+            if let Some(bootstrap) = Bundle::new(&self.state, namespace, id).bootstrap() {
+                self.join(&bootstrap.address, namespace, id);
+            }
+        }
         let sockets: HashSet<PathBuf> = stream::iter(found)
             .map(|(namespace, id)| self.recover_one(db, namespace, id))
             .buffer_unordered(AT_ONCE)
@@ -59,7 +65,8 @@ impl Tasks {
     async fn recover_one(self: &Arc<Self>, db: &Db, namespace: String, id: String) -> Option<PathBuf> {
         let bundle = Bundle::new(&self.state, &namespace, &id);
         let binary = bundle.shim_binary().unwrap_or_default();
-        let entry = Entry::new(&namespace, &id, bundle, binary);
+        let entry = Entry::new(&namespace, &id, bundle);
+        let _ = entry.binary.set(binary);
         let key = (namespace.clone(), id.clone());
         let known = match db.call(move |tx| containers::get(tx, &key.0, &key.1)).await {
             Ok(_) => true,
@@ -72,16 +79,13 @@ impl Tasks {
         let Some(bootstrap) = entry.bundle.bootstrap() else {
             // Create is only asked of a shim whose address was kept: there is no container.
             tracing::info!(namespace, id, "undoing a task that was not made");
-            self.discard(&entry).await;
+            self.discard(&entry, None).await;
             return None;
         };
         let connected = Shim::connect(&bootstrap);
         if !known {
             tracing::info!(namespace, id, "removing the task of a container that is gone");
-            if let Ok(shim) = connected {
-                shim.shutdown_now(&id).await;
-            }
-            self.discard(&entry).await;
+            self.discard(&entry, connected.ok().map(Arc::new)).await;
             return None;
         }
         lock(&self.entries).insert((namespace, id), entry.clone());
@@ -99,7 +103,7 @@ impl Tasks {
 
     /// Takes a living shim up again. Returns whether its task is kept.
     async fn found_shim(self: &Arc<Self>, entry: Arc<Entry>, shim: Arc<Shim>) -> bool {
-        *lock(&entry.shim) = Some(shim.clone());
+        entry.set_shim(Some(shim.clone()));
         match shim.state(&entry.id, "").await {
             // It waits to be deleted; who would have deleted it may not know.
             Ok(state) if state.status == STOPPED => {
@@ -108,9 +112,10 @@ impl Tasks {
                     exit_status: state.exit_status,
                     exited_at: time(state.exited_at),
                 };
-                self.tell_found(&entry, exit);
+                self.found_execs(&entry, &shim).await;
+                self.tell_found(&entry, "", exit);
             }
-            Ok(_) => {}
+            Ok(_) => self.found_execs(&entry, &shim).await,
             Err(error) if error.kind() == Kind::NotFound => {
                 tracing::info!(
                     namespace = entry.namespace,
@@ -118,9 +123,8 @@ impl Tasks {
                     "undoing a task that was not made: {}",
                     error.chain()
                 );
-                *lock(&entry.shim) = None;
-                shim.shutdown_now(&entry.id).await;
-                self.discard(&entry).await;
+                entry.set_shim(None);
+                self.discard(&entry, Some(shim)).await;
                 return false;
             }
             Err(error) => {
@@ -129,6 +133,26 @@ impl Tasks {
         }
         self.watch(entry);
         true
+    }
+
+    /// Asks for the execs: who wants to hear of their ends may have heard nothing of them.
+    async fn found_execs(&self, entry: &Arc<Entry>, shim: &Shim) {
+        for exec_id in entry.execs.added() {
+            match shim.state(&entry.id, &exec_id).await {
+                Ok(state) if state.status == STOPPED => {
+                    let exit = Exit {
+                        pid: state.pid,
+                        exit_status: state.exit_status,
+                        exited_at: time(state.exited_at),
+                    };
+                    self.tell_found(entry, &exec_id, exit);
+                }
+                Err(error) if error.kind() == Kind::NotFound => entry.execs.remove(&exec_id),
+                // Once more would take as long.
+                Err(error) if error.kind() == Kind::DeadlineExceeded => return,
+                _ => {}
+            }
+        }
     }
 
     /// Tries until the shim can be connected to, is gone, or the task was deleted.
@@ -146,27 +170,33 @@ impl Tasks {
         }
     }
 
-    /// Takes away what is left of a task that nobody asks for. Its processes are ended first: a runtime that is still making
-    /// the container would go on after the `delete`, and what it makes would stay.
-    pub(super) async fn discard(&self, entry: &Arc<Entry>) {
+    /// Takes away what is left of a task that nobody asks for. Its shim is ended if it serves nobody else, and its processes
+    /// too: a runtime that is still making the container would go on after the `delete`, and what it makes would stay.
+    pub(super) async fn discard(&self, entry: &Arc<Entry>, shim: Option<Arc<Shim>>) {
         let warn =
             |error: Error| tracing::warn!(namespace = entry.namespace, id = entry.id, "{}", error.chain());
-        let bundle = entry.bundle.clone();
-        let ended = blocking(move || {
-            bundle.end_processes();
-            Ok::<_, Error>(())
-        });
-        if let Err(error) = ended.await {
-            warn(error);
+        let shared = self.leave(entry);
+        if !shared {
+            if let Some(shim) = shim {
+                shim.shutdown_now(&entry.id).await;
+            }
+            let bundle = entry.bundle.clone();
+            let ended = blocking(move || {
+                bundle.end_processes();
+                Ok::<_, Error>(())
+            });
+            if let Err(error) = ended.await {
+                warn(error);
+            }
         }
-        let (binary, environment) = (&entry.binary, &self.environment);
+        let (binary, environment) = (entry.binary(), &self.environment);
         if let Err(error) =
             shim::delete(binary, &entry.bundle, &entry.namespace, &entry.id, environment).await
         {
             tracing::debug!(namespace = entry.namespace, id = entry.id, "{}", error.chain());
         }
         let bundle = entry.bundle.clone();
-        if let Err(error) = blocking(move || bundle.remove()).await {
+        if let Err(error) = blocking(move || bundle.remove(shared)).await {
             warn(error);
         }
         self.remove(entry);

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gantry_supervisor_core::{Any, Error, GANTRY_RUNTIME, Kind, RUNC_OPTIONS_TYPE, Result};
 use prost::Message;
@@ -253,7 +253,12 @@ pub(crate) fn to_any(any: Any) -> m::Any {
 pub(crate) struct Shim {
     client: Client,
     service: &'static str,
+    bootstrap: Bootstrap,
+    since: Instant,
 }
+
+/// A connection that held this long was one.
+const HELD: Duration = Duration::from_secs(1);
 
 impl Shim {
     /// Connects, or fails at once. `Unavailable` when nobody serves there: the shim is gone.
@@ -279,7 +284,24 @@ impl Shim {
         Ok(Self {
             client: Client::new(stream),
             service,
+            bootstrap: bootstrap.clone(),
+            since: Instant::now(),
         })
+    }
+
+    /// Where it serves.
+    pub(crate) fn bootstrap(&self) -> &Bootstrap {
+        &self.bootstrap
+    }
+
+    /// Whether the connection has held for a while.
+    pub(crate) fn held(&self) -> bool {
+        self.since.elapsed() > HELD
+    }
+
+    /// Whether the connection is lost, which is not to say that the shim is gone.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.client.is_closed()
     }
 
     /// Calls a method with a deadline.
