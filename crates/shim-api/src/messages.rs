@@ -8,7 +8,7 @@ pub use crate::proto::containerd::events::{
     TaskPaused, TaskResumed, TaskStart,
 };
 pub use crate::proto::containerd::runc::v1::{Options as RuncOptions, ProcessDetails};
-pub use crate::proto::containerd::runtime::bootstrap::v1::{BootstrapParams, BootstrapResult};
+pub use crate::proto::containerd::runtime::bootstrap::v1::{BootstrapParams, BootstrapResult, Extension};
 pub use crate::proto::containerd::services::events::ttrpc::v1::ForwardRequest;
 pub use crate::proto::containerd::task::v3::{
     CheckpointTaskRequest, CloseIoRequest, ConnectRequest, ConnectResponse, CreateTaskRequest,

@@ -14,7 +14,7 @@ use crate::events::Exchange;
 use crate::metadata::db::Db;
 use crate::metadata::namespaces;
 use crate::tasks::Tasks;
-use crate::tasks::shim::Environment;
+use crate::tasks::shim::{Environment, Inputs};
 
 /// How a supervisor is set up. Everything comes from outside: it takes no signal and no variable of the environment.
 #[derive(Clone, Debug)]
@@ -84,6 +84,7 @@ impl Config {
             runtime_root: self.state.join("runtime"),
             address: self.address.clone(),
             publisher: self.publisher.clone(),
+            inputs: Inputs::default(),
         };
         let tasks = Tasks::new(self.state.clone(), environment, events.clone());
         let shared = Arc::new(Shared {

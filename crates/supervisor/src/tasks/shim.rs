@@ -1,8 +1,10 @@
 //! One shim: its binary (`start`, `delete`) by containerd's contract, and its task service once it runs. Every call has a
 //! deadline but `Wait`. Knows nothing of which tasks there are.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gantry_supervisor_core::{Any, Error, GANTRY_RUNTIME, Kind, RUNC_OPTIONS_TYPE, Result};
@@ -11,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::bundle::{Bootstrap, Bundle};
+use super::lock;
 use gantry_shim_api::client::Client;
 use gantry_shim_api::messages as m;
 
@@ -36,6 +39,83 @@ pub(crate) struct Environment {
     pub(crate) runtime_root: PathBuf,
     /// Our own binary: what a shim may call to publish events.
     pub(crate) publisher: PathBuf,
+    /// What each program of a shim wants to be given.
+    pub(crate) inputs: Inputs,
+}
+
+/// What a shim's `start` is given on its standard input. Those before containerd 2.3 take options alone, and some of them refuse all
+/// else; those since refuse what are not parameters. None says beforehand what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    Options,
+    Parameters,
+}
+
+impl Input {
+    fn other(self) -> Self {
+        match self {
+            Self::Options => Self::Parameters,
+            Self::Parameters => Self::Options,
+        }
+    }
+
+    /// Whether a start failed for want of the other one.
+    fn is_refused(error: &Error) -> bool {
+        let said = error.chain().to_lowercase();
+        ["bootstrap", "typeurl", "unmarshal"]
+            .iter()
+            .any(|word| said.contains(word))
+    }
+
+    fn message(self, id: &str, namespace: &str, options: Option<Any>, env: &Environment) -> Vec<u8> {
+        let options = options.map(to_any);
+        if self == Self::Options {
+            return options.map(|any| any.encode_to_vec()).unwrap_or_default();
+        }
+        let address = env.address.to_string_lossy().into_owned();
+        m::BootstrapParams {
+            instance_id: id.to_owned(),
+            namespace: namespace.to_owned(),
+            containerd_ttrpc_address: format!("{address}.ttrpc"),
+            containerd_grpc_address: address,
+            containerd_binary: env.publisher.to_string_lossy().into_owned(),
+            extensions: options
+                .map(|any| m::Extension { value: Some(any) })
+                .into_iter()
+                .collect(),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }
+}
+
+/// What was found out about programs, each with when it was written: another one of that name may want something else.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inputs(Arc<Mutex<HashMap<PathBuf, (Identity, Input)>>>);
+
+/// Device, inode, seconds and nanoseconds.
+type Identity = (u64, u64, i64, i64);
+
+impl Inputs {
+    fn identity(binary: &Path) -> Option<Identity> {
+        use std::os::unix::fs::MetadataExt;
+        let found = std::fs::metadata(binary).ok()?;
+        Some((found.dev(), found.ino(), found.mtime(), found.mtime_nsec()))
+    }
+
+    fn of(&self, binary: &Path) -> Input {
+        let known = lock(&self.0).get(binary).copied();
+        match known {
+            Some((identity, input)) if Self::identity(binary) == Some(identity) => input,
+            _ => Input::Options,
+        }
+    }
+
+    fn set(&self, binary: &Path, input: Input) {
+        if let Some(identity) = Self::identity(binary) {
+            lock(&self.0).insert(binary.to_owned(), (identity, input));
+        }
+    }
 }
 
 /// Finds the binary of a runtime by containerd's rules.
@@ -203,12 +283,25 @@ pub(crate) async fn start(
     options: Option<Any>,
     env: &Environment,
 ) -> Result<Bootstrap> {
-    let mut command = command(binary, bundle, namespace, id, env);
-    command.arg("start");
-    let input = options.map(|any| to_any(any).encode_to_vec()).unwrap_or_default();
-    let output = run(command, bundle, Some(input), RUNTIME)
-        .await
-        .map_err(|e| e.context("failed to start shim"))?;
+    let attempt = async |input: Input| {
+        let mut command = command(binary, bundle, namespace, id, env);
+        command.arg("start");
+        let given = input.message(id, namespace, options.clone(), env);
+        run(command, bundle, Some(given), RUNTIME).await
+    };
+    let input = env.inputs.of(binary);
+    let output = match attempt(input).await {
+        Err(error) if Input::is_refused(&error) => {
+            let output = attempt(input.other()).await;
+            if output.is_ok() {
+                env.inputs.set(binary, input.other());
+            }
+            // Of two refusals the first is that of what it was known to take.
+            output.map_err(|_| error)
+        }
+        output => output,
+    };
+    let output = output.map_err(|e| e.context("failed to start shim"))?;
     let bootstrap = Bootstrap::parse(&output)?;
     bundle.save_bootstrap(&bootstrap).map_err(|e| {
         Error::from(e).context(format!(

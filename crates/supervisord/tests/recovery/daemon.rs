@@ -8,7 +8,7 @@ use std::time::Duration;
 use gantry_shim_api::messages::RuncOptions;
 use gantry_supervisor_api::client;
 use gantry_supervisor_core::container::{Container, Runtime};
-use gantry_supervisor_core::task::{CreateTask, Tasks};
+use gantry_supervisor_core::task::{CreateTask, ExecTask, Tasks};
 use gantry_supervisor_core::{
     Any, GANTRY_RUNTIME, RUNC_OPTIONS_TYPE, RUNTIME_SPEC_TYPE, Services, Supervisor,
 };
@@ -122,9 +122,21 @@ impl Daemon {
 
     /// Records a container that runs a script.
     pub(crate) async fn record(&self, runtime: &str, id: &str, script: &str) {
+        self.record_with(runtime, id, script, |_| {}).await;
+    }
+
+    /// The same, with a specification that is changed.
+    pub(crate) async fn record_with(
+        &self,
+        runtime: &str,
+        id: &str,
+        script: &str,
+        change: impl FnOnce(&mut serde_json::Value),
+    ) {
         let cgroup = format!("{}/{id}", self.place.cgroup());
         let bundle = Bundle::new(&self.place.join(id), &cgroup, &["sh", "-c", script]);
         bundle.change(|config| config["root"]["path"] = bundle.rootfs().to_string_lossy().into());
+        bundle.change(change);
         let options = RuncOptions {
             root: self.place.join("runtime").to_string_lossy().into_owned(),
             ..RuncOptions::default()
@@ -151,6 +163,23 @@ impl Daemon {
         CreateTask {
             container_id: id.to_owned(),
             ..CreateTask::default()
+        }
+    }
+
+    /// What an exec of a script is asked for with.
+    pub(crate) fn exec(&self, id: &str, exec_id: &str, script: &str) -> ExecTask {
+        let config = std::fs::read(self.place.join(id).join("config.json")).unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        let mut process = config["process"].clone();
+        process["args"] = serde_json::json!(["sh", "-c", script]);
+        ExecTask {
+            container_id: id.to_owned(),
+            exec_id: exec_id.to_owned(),
+            spec: Any {
+                type_url: "types.containerd.io/opencontainers/runtime-spec/1/Process".to_owned(),
+                value: serde_json::to_vec(&process).unwrap(),
+            },
+            ..ExecTask::default()
         }
     }
 

@@ -1,6 +1,8 @@
 //! The supervisor is killed while containers run, begin, end and are removed. What is true afterwards is asked of the next one.
 
 mod daemon;
+mod told;
+mod truth;
 
 use std::time::Duration;
 
