@@ -59,8 +59,13 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
         Forked::Child => {
             let served = prepare(&args.bundle)
                 .and_then(|()| Server::new(args, listener, path.clone()))
-                .and_then(|mut server| server::serve(&mut server));
-            let _ = fs::remove_file(&path);
+                .and_then(|mut server| {
+                    let served = server::serve(&mut server);
+                    // While the connections are open: who waits for our end may start another one of this name, and
+                    // it is not for us to remove its socket.
+                    let _ = fs::remove_file(&path);
+                    served
+                });
             if let Err(error) = &served {
                 // Standard error is the shim's log by now.
                 let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{error}\n").as_bytes());
