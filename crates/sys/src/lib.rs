@@ -6,6 +6,7 @@ pub mod caps;
 pub mod epoll;
 pub mod error;
 pub mod exe;
+pub mod fault;
 pub mod fd;
 pub mod keyring;
 pub mod memory;
