@@ -63,6 +63,8 @@ struct Debt {
     envelope: Envelope,
     /// Container and exec of an end.
     exit: Option<(String, String)>,
+    /// By anybody at all.
+    heard: bool,
     since: Instant,
 }
 
@@ -86,6 +88,7 @@ impl Owed {
         self.debts.push_back(Debt {
             envelope,
             exit,
+            heard,
             since,
         });
         while self.debts.len() > EVENTS || self.bytes > BYTES {
@@ -112,25 +115,31 @@ impl Owed {
             let wanted = wants(&debt.envelope);
             if wanted {
                 taken.push(debt.envelope.clone());
+                debt.heard = true;
             }
             !wanted || debt.exit.is_some()
         });
         taken
     }
 
-    /// The end of a process, or without an exec all ends of a container, are not asked for any more.
+    /// The end of a process, or without an exec all ends of a container, need not be told again. What nobody has heard is
+    /// still to be told once.
     pub(super) fn forget(&mut self, namespace: &str, id: &str, exec_id: Option<&str>) {
         self.retain(|debt| {
             let of = debt.exit.as_ref().is_some_and(|(container, exec)| {
                 container == id && exec_id.is_none_or(|wanted| wanted == exec)
             });
-            !(of && debt.envelope.namespace == namespace)
+            if !of || debt.envelope.namespace != namespace {
+                return true;
+            }
+            debt.exit = None;
+            !debt.heard
         });
     }
 
-    fn retain(&mut self, mut keep: impl FnMut(&Debt) -> bool) {
+    fn retain(&mut self, mut keep: impl FnMut(&mut Debt) -> bool) {
         let bytes = &mut self.bytes;
-        self.debts.retain(|debt| {
+        self.debts.retain_mut(|debt| {
             let kept = keep(debt);
             if !kept {
                 *bytes -= size(&debt.envelope);
@@ -164,6 +173,11 @@ mod tests {
         assert_eq!((taken[0].clone(), taken[1].clone()), (event(0), event(11)));
         assert_eq!(owed.take(|_| true), [event(0)]);
         owed.forget("", "c", None);
+        assert!(owed.take(|_| true).is_empty());
+        // Deleted before anybody heard of it.
+        owed.keep(event(0), Told::Exit("c".into(), String::new()), false);
+        owed.forget("", "c", Some(""));
+        assert_eq!(owed.take(|_| true), [event(0)]);
         assert!(owed.take(|_| true).is_empty());
         assert_eq!(owed.bytes, 0);
     }

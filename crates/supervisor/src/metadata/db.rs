@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use gantry_supervisor_core::{Error, Labels, Result, Time};
+use gantry_sys::fault::point;
 use rusqlite::{Connection, Transaction};
 use tokio::sync::oneshot;
 
@@ -158,7 +159,9 @@ fn transact<T>(connection: &mut Connection, work: impl FnOnce(&Transaction<'_>) 
     let transaction = connection.transaction().map_err(sql)?;
     // Without a commit it is rolled back when it is dropped.
     let value = work(&transaction)?;
+    point("to be committed");
     transaction.commit().map_err(sql)?;
+    point("committed");
     Ok(value)
 }
 

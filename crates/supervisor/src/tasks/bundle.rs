@@ -8,11 +8,13 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use gantry_shim_api::messages::BootstrapResult;
-use gantry_supervisor_core::event::wire::Timestamp;
 use gantry_supervisor_core::task::Exit;
-use gantry_supervisor_core::{Error, Result, Time};
+use gantry_supervisor_core::{Error, Result};
+use gantry_sys::fault::point;
 use gantry_sys::procfs::mounts_below;
 use prost::Message;
+
+use super::record;
 
 /// One bundle.
 #[derive(Clone, Debug)]
@@ -85,14 +87,17 @@ impl Bootstrap {
     }
 }
 
-/// `exit.json`, as in `docs/protocols.md`.
-#[derive(serde::Deserialize)]
-struct ExitRecord {
-    version: u32,
-    pid: u32,
-    exit_status: u32,
-    exited_at: String,
+/// A removal that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// Of a task that has ended.
+    Delete,
+    /// Of one that was not made, or that nobody asks for.
+    Undo,
 }
+
+/// The file of each.
+const INTENTS: [(Intent, &str); 2] = [(Intent::Undo, "undone"), (Intent::Delete, "deleted")];
 
 impl Bundle {
     /// The bundle of a task below a state folder.
@@ -111,6 +116,7 @@ impl Bundle {
         fs::DirBuilder::new()
             .mode(0o711)
             .create(self.path.join("rootfs"))?;
+        point("bundle half made");
         self.write("config.json", spec)?;
         self.write("shim-binary-path", shim.as_os_str().as_bytes())?;
         // Shims of containerd open it for their own log. A plain file never makes them wait for a reader.
@@ -140,6 +146,7 @@ impl Bundle {
             .open(&temporary)?;
         file.write_all(&serde_json::to_vec(bootstrap)?)?;
         file.sync_all()?;
+        point("address written");
         fs::rename(temporary, path)
     }
 
@@ -188,25 +195,50 @@ impl Bundle {
         }
     }
 
+    /// Keeps that it is to be removed.
+    pub(crate) fn intend(&self, intent: Intent) -> io::Result<()> {
+        for (_, name) in INTENTS.iter().filter(|(one, _)| *one == intent) {
+            match fs::File::create(self.path.join(name)) {
+                // There is nothing to remove.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes that back.
+    pub(crate) fn intend_no_more(&self) {
+        for (_, name) in INTENTS {
+            let _ = fs::remove_file(self.path.join(name));
+        }
+    }
+
+    /// Whether it is to be removed.
+    pub(crate) fn intent(&self) -> Option<Intent> {
+        let found = INTENTS.iter().find(|(_, name)| self.path.join(name).exists());
+        found.map(|(intent, _)| *intent)
+    }
+
+    /// Whether there ever was a container.
+    pub(crate) fn was_made(&self) -> bool {
+        self.path.join("init.pid").exists() || self.path.join("exit.json").exists()
+    }
+
     /// The shim's binary.
     pub(crate) fn shim_binary(&self) -> Option<PathBuf> {
         let path = fs::read(self.path.join("shim-binary-path")).ok()?;
         Some(PathBuf::from(std::ffi::OsString::from_vec(path)))
     }
 
-    /// How the init ended, as its shim recorded it.
+    /// How the init ended, as its shim recorded it, or we did.
     pub(crate) fn exit_record(&self) -> Option<Exit> {
-        let text = fs::read(self.path.join("exit.json")).ok()?;
-        let record: ExitRecord = serde_json::from_slice(&text).ok()?;
-        if record.version != 1 {
-            return None;
-        }
-        let exited_at = parse_time(&record.exited_at)?;
-        Some(Exit {
-            pid: record.pid,
-            exit_status: record.exit_status,
-            exited_at,
-        })
+        record::read(&self.path)
+    }
+
+    /// Records how the init ended, if nobody has: before it is told, so that it is told the same after a restart.
+    pub(crate) fn keep_exit(&self, exit: &Exit) -> io::Result<()> {
+        record::keep(&self.path, exit)
     }
 
     /// The init's process id, as the runtime wrote it.
@@ -255,6 +287,7 @@ impl Bundle {
                 mount.display()
             )));
         }
+        point("bundle to be removed");
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
             _ => Ok(()),
@@ -262,37 +295,10 @@ impl Bundle {
     }
 }
 
-/// RFC 3339 in UTC with up to nine decimals (`2006-01-02T15:04:05.999999999Z`).
-fn parse_time(text: &str) -> Option<Time> {
-    let text = text.strip_suffix('Z')?;
-    let (date, clock) = text.split_once('T')?;
-    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
-    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
-    let mut clock = clock.splitn(3, ':').map(|part| part.parse::<i64>().ok());
-    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || fraction.len() > 9 {
-        return None;
-    }
-    let nanos = match fraction {
-        "" => 0,
-        digits => digits.parse::<i32>().ok()? * 10_i32.pow(9 - digits.len() as u32),
-    };
-    // Days since the epoch of a date of the Gregorian calendar; the year begins in March.
-    let (y, m) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
-        - 1
-        - 719_468;
-    let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
-    Some(Timestamp { seconds, nanos }.into())
-}
-
 #[cfg(test)]
 mod tests {
+    use gantry_supervisor_core::Time;
+
     use super::*;
 
     #[test]
@@ -316,28 +322,6 @@ mod tests {
             br#"{"version":9,"address":"unix:///a","protocol":"ttrpc"}"#,
         ] {
             assert!(Bootstrap::parse(bad).is_err());
-        }
-    }
-
-    #[test]
-    fn times() {
-        assert_eq!(parse_time("1970-01-01T00:00:00Z"), Some(Time(0)));
-        assert_eq!(
-            parse_time("2024-02-29T12:30:05.5Z"),
-            Some(Time(1_709_209_805_500_000_000))
-        );
-        assert_eq!(
-            parse_time("2006-01-02T15:04:05.999999999Z"),
-            Some(Time(1_136_214_245_999_999_999))
-        );
-        for bad in [
-            "",
-            "Z",
-            "2006-13-02T15:04:05Z",
-            "2006-01-02 15:04:05Z",
-            "2006-01-02T15:04:05.1234567890Z",
-        ] {
-            assert_eq!(parse_time(bad), None, "{bad}");
         }
     }
 

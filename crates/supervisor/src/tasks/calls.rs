@@ -13,6 +13,7 @@ use gantry_supervisor_core::task::{
     AttachStreams, Attachment, CreateTask, ExecTask, Exit, Pid, Process, Status, Stdio, Tasks as Api,
 };
 use gantry_supervisor_core::{Any, Error, Kind, Result, validate_identifier};
+use gantry_sys::fault::point;
 
 use super::bundle::Bundle;
 use super::entry::Entry;
@@ -24,7 +25,7 @@ use crate::supervisor::{Bound, blocking};
 /// The task service's number for a process that has stopped.
 pub(super) const STOPPED: i32 = 3;
 
-fn status(number: i32) -> Status {
+pub(super) fn status(number: i32) -> Status {
     match number {
         1 => Status::Created,
         2 => Status::Running,
@@ -44,7 +45,7 @@ async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + S
 }
 
 /// The message of all calls that name a process, or only the task: they have the same fields.
-fn named(id: &str, exec_id: &str) -> m::StateRequest {
+pub(super) fn named(id: &str, exec_id: &str) -> m::StateRequest {
     m::StateRequest {
         id: id.to_owned(),
         exec_id: exec_id.to_owned(),
@@ -119,85 +120,6 @@ impl Bound {
         Ok((spec.value, binary, container.runtime))
     }
 
-    /// Takes the task away. Only one does, and only with the task that was there when it was asked to.
-    async fn unmake(&self, entry: &Arc<Entry>) -> Result<Exit> {
-        let tasks = &self.shared.tasks;
-        let id = &entry.id;
-        let _held = entry.operation.lock().await;
-        if !tasks.is_current(entry) {
-            return Err(Error::not_found(format!(
-                "no running task found: task {id} not found: not found"
-            )));
-        }
-        let exit = self.delete_init(entry).await?;
-        // Asked for meanwhile, it is what it was: stopped.
-        entry.set_exit(exit);
-        let shim = entry.shim();
-        entry.set_shim(None);
-        let shared = tasks.leave(entry);
-        match shim {
-            // With the tasks of others it goes on.
-            Some(_) if shared => {}
-            Some(shim) => shim.shutdown(id).await,
-            None => {
-                let (binary, environment) = (entry.binary(), &tasks.environment);
-                if let Err(error) =
-                    shim::delete(binary, &entry.bundle, &self.namespace, id, environment).await
-                {
-                    tracing::warn!(id, "{}", error.chain());
-                }
-                tasks.tell_deleted(entry, exit);
-            }
-        }
-        let bundle = entry.bundle.clone();
-        blocking(move || bundle.remove(shared)).await?;
-        tasks.remove(entry);
-        Ok(exit)
-    }
-
-    /// Has the shim delete what has ended. Without a shim, when it is certain that there is none any more, what is known of
-    /// the end is the answer.
-    async fn delete_init(&self, entry: &Arc<Entry>) -> Result<Exit> {
-        let id = &entry.id;
-        let mut again = false;
-        while let Some(shim) = entry.shim() {
-            let deleted: Result<m::DeleteResponse> = shim.call("Delete", &named(id, ""), RUNTIME).await;
-            match deleted {
-                Ok(answer) => {
-                    return Ok(Exit {
-                        pid: answer.pid,
-                        exit_status: answer.exit_status,
-                        exited_at: time(answer.exited_at),
-                    });
-                }
-                Err(_) if shim.is_lost() => {
-                    if !self.shared.tasks.mend(entry, &shim).await {
-                        if entry.take_shim(&shim) {
-                            self.shared.tasks.bury(entry).await;
-                        }
-                    } else if std::mem::replace(&mut again, true) {
-                        return Err(Error::unavailable(format!(
-                            "the connection to the shim of task {id} does not hold"
-                        )));
-                    }
-                }
-                // It was told before.
-                Err(error) if error.kind() == Kind::NotFound => break,
-                // Some shims say so without the code for it.
-                Err(error) => {
-                    let state = shim.state(id, "").await;
-                    let runs = state.is_ok_and(|state| status(state.status) != Status::Stopped);
-                    return Err(match runs {
-                        true => Error::failed_precondition(error.chain()),
-                        false => error,
-                    });
-                }
-            }
-        }
-        let known = entry.exit().or_else(|| entry.bundle.exit_record());
-        Ok(known.unwrap_or_default())
-    }
-
     async fn set_up(
         &self,
         entry: &Arc<Entry>,
@@ -216,6 +138,7 @@ impl Bound {
             request.options.clone().or(runtime.options),
             &environment.runtime_root,
         );
+        point("bundle made");
         let begun = std::time::Instant::now();
         let bootstrap = shim::start(
             entry.binary(),
@@ -226,6 +149,7 @@ impl Bound {
             environment,
         )
         .await?;
+        point("shim started");
         tasks.join(&bootstrap.address, &entry.namespace, &entry.id);
         let shim = Arc::new(Shim::connect(&bootstrap)?);
         entry.set_shim(Some(shim.clone()));
@@ -258,6 +182,7 @@ impl Bound {
                 format!("failed to create shim task: {}", error.message()),
             )
         })?;
+        point("task created");
         if tracing::enabled!(target: "gantry::trace", tracing::Level::INFO) {
             let request = m::ConnectRequest { id: entry.id.clone() };
             let connected: Result<m::ConnectResponse> = shim.call("Connect", &request, QUICK).await;
@@ -366,6 +291,7 @@ impl Api for Bound {
     async fn start(&self, id: &str, exec_id: &str) -> Result<u32> {
         let entry = self.entry(id)?;
         let answer: m::StartResponse = self.shim(id)?.call("Start", &named(id, exec_id), RUNTIME).await?;
+        point("process started");
         if !exec_id.is_empty() {
             let exec_id = exec_id.to_owned();
             let kept = blocking(move || entry.execs.start(&exec_id, answer.pid));
@@ -378,7 +304,7 @@ impl Api for Bound {
 
     async fn delete(&self, id: &str) -> Result<Exit> {
         let (bound, entry) = (self.clone(), self.entry(id)?);
-        to_the_end(async move { bound.unmake(&entry).await }).await
+        to_the_end(async move { bound.shared.tasks.unmake(&entry).await }).await
     }
 
     async fn delete_process(&self, id: &str, exec_id: &str) -> Result<Exit> {
@@ -389,6 +315,7 @@ impl Api for Bound {
             Err(error) if error.kind() != Kind::NotFound => {}
             _ if exec_id.is_empty() => {}
             _ => {
+                point("exec deleted");
                 self.shared.events.forget(&self.namespace, id, Some(exec_id));
                 let (entry, exec_id) = (entry.clone(), exec_id.to_owned());
                 blocking(move || {
@@ -451,6 +378,7 @@ impl Api for Bound {
         blocking(move || entry.execs.add(&exec_id))
             .await
             .map_err(|error| error.context(format!("failed to keep exec {}", request.exec_id)))?;
+        point("exec kept");
         let message = m::ExecProcessRequest {
             id: request.container_id.clone(),
             exec_id: request.exec_id,
@@ -542,7 +470,10 @@ impl Api for Bound {
         if exec_id.is_empty() {
             return entry.wait().await;
         }
-        self.shim(id)?;
+        if entry.shim().is_none() {
+            let exit = entry.execs.exit(exec_id);
+            return exit.ok_or_else(|| Error::not_found(format!("process {exec_id}: not found")));
+        }
         let waiter = entry.execs.wait(exec_id);
         if waiter.begin {
             tokio::spawn(wait_exec(self.shared.tasks.clone(), entry, exec_id.to_owned()));

@@ -2,7 +2,9 @@
 //! each for all who wait. Knows no shim.
 //!
 //! ```text
-//! BUNDLE/execs/<exec id>   empty: added   a number: the process that was started
+//! BUNDLE/execs/<exec id>   empty: added
+//!                          PID: started
+//!                          PID STATUS NANOSECONDS: ended, with what its shim told
 //! ```
 
 use std::collections::HashMap;
@@ -13,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use gantry_supervisor_core::task::Exit;
-use gantry_supervisor_core::{Error, Kind, Result};
+use gantry_supervisor_core::{Error, Kind, Result, Time};
 use tokio::sync::watch;
 
 use super::lock;
@@ -66,12 +68,17 @@ impl Execs {
         }
     }
 
-    /// Keeps its process.
+    /// Keeps its process. That it ended may be known already: the beginning of that is the same.
     pub(super) fn start(&self, exec_id: &str, pid: u32) -> io::Result<()> {
-        let file = fs::OpenOptions::new()
+        self.write(exec_id, &pid.to_string())
+    }
+
+    /// One call of the system, so that there is all of it or nothing.
+    fn write(&self, exec_id: &str, text: &str) -> io::Result<()> {
+        let mut file = fs::OpenOptions::new()
             .write(true)
             .open(self.folder.join(exec_id))?;
-        io::Write::write_all(&mut { file }, pid.to_string().as_bytes())
+        io::Write::write_all(&mut file, text.as_bytes())
     }
 
     /// It is no more.
@@ -88,13 +95,34 @@ impl Execs {
             .collect()
     }
 
-    /// Those that were started, with the process of each.
-    pub(super) fn started(&self) -> Vec<(String, u32)> {
-        let pid = |exec_id: &String| fs::read_to_string(self.folder.join(exec_id)).ok()?.parse().ok();
+    /// Those that were started, with the process of each and how it ended, if that is known.
+    pub(super) fn started(&self) -> Vec<(String, u32, Option<Exit>)> {
         let added = self.added().into_iter();
         added
-            .filter_map(|exec_id| pid(&exec_id).map(|pid| (exec_id, pid)))
+            .filter_map(|exec_id| {
+                let (pid, exit) = self.read(&exec_id)?;
+                Some((exec_id, pid, exit))
+            })
             .collect()
+    }
+
+    fn read(&self, exec_id: &str) -> Option<(u32, Option<Exit>)> {
+        let text = fs::read_to_string(self.folder.join(exec_id)).ok()?;
+        let mut words = text.split(' ');
+        let pid = words.next()?.parse().ok()?;
+        let exit = words.next().zip(words.next()).and_then(|(status, at)| {
+            Some(Exit {
+                pid,
+                exit_status: status.parse().ok()?,
+                exited_at: Time(at.parse().ok()?),
+            })
+        });
+        Some((pid, exit))
+    }
+
+    /// How one ended whose shim cannot be asked any more.
+    pub(super) fn exit(&self, exec_id: &str) -> Option<Exit> {
+        self.read(exec_id)?.1
     }
 
     /// One more who waits.
@@ -117,8 +145,11 @@ impl Execs {
         }
     }
 
-    /// It has ended.
+    /// It has ended. Kept, as its shim may be gone when that is asked for.
     pub(super) fn ended(&self, exec_id: &str, exit: Exit) {
+        let text = format!("{} {} {}", exit.pid, exit.exit_status, exit.exited_at.0);
+        // One that was deleted meanwhile, or that nobody asked us for, is not kept.
+        let _ = self.write(exec_id, &text);
         self.answer(exec_id, Ok(exit));
     }
 
@@ -164,7 +195,15 @@ mod tests {
         let mut added = execs.added();
         added.sort();
         assert_eq!(added, ["a", "b"]);
-        assert_eq!(execs.started(), [("b".to_owned(), 42)]);
+        assert_eq!(execs.started(), [("b".to_owned(), 42, None)]);
+        let exit = Exit {
+            pid: 42,
+            exit_status: 7,
+            exited_at: Time(5),
+        };
+        execs.ended("b", exit);
+        execs.start("b", 42).unwrap();
+        assert_eq!(execs.started(), [("b".to_owned(), 42, Some(exit))]);
         execs.remove("b");
         assert_eq!(execs.added(), ["a"]);
     }

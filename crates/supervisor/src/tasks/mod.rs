@@ -5,7 +5,9 @@ pub(crate) mod bundle;
 mod calls;
 mod entry;
 mod execs;
+mod record;
 mod recovery;
+mod removal;
 pub(crate) mod shim;
 
 use std::collections::{HashMap, HashSet};
@@ -19,6 +21,7 @@ use gantry_shim_api::messages as m;
 use gantry_supervisor_core::event::{Envelope, wire};
 use gantry_supervisor_core::task::Exit;
 use gantry_supervisor_core::{Any, Error, Kind, Result, Time};
+use gantry_sys::fault::point;
 use prost::Message;
 use tokio::net::UnixStream;
 
@@ -130,6 +133,7 @@ impl Tasks {
             })) = wire::decode(event)
             && let Ok(entry) = self.get(&envelope.namespace, &container_id)
         {
+            point("exit heard");
             if !entry.first(&exec_id, pid, exited_at) {
                 return;
             }
@@ -139,18 +143,31 @@ impl Tasks {
                 exited_at,
             };
             match exec_id.as_str() {
-                "" => entry.set_exit(exit),
+                "" => self.set_exit(&entry, exit),
                 exec => entry.execs.ended(exec, exit),
             }
             return self.events.send(envelope, Told::Exit(container_id, exec_id));
         }
+        point("event heard");
         self.events.send(envelope, Told::Once);
+    }
+
+    /// Keeps how a first process ended, on disk before anybody is told.
+    fn set_exit(&self, entry: &Entry, exit: Exit) {
+        if let Err(error) = entry.bundle.keep_exit(&exit) {
+            tracing::warn!(
+                namespace = entry.namespace,
+                id = entry.id,
+                "failed to record an exit: {error}"
+            );
+        }
+        entry.set_exit(exit);
     }
 
     /// Tells an end that nobody may have heard of when it happened.
     fn tell_found(&self, entry: &Entry, exec_id: &str, exit: Exit) {
         match exec_id {
-            "" => entry.set_exit(exit),
+            "" => self.set_exit(entry, exit),
             exec => entry.execs.ended(exec, exit),
         }
         let first = entry.first(exec_id, exit.pid, exit.exited_at);
@@ -202,11 +219,12 @@ impl Tasks {
                     && let Ok(answer) = shim.wait(&entry.id, "").await
                 {
                     let pid = entry.bundle.init_pid().unwrap_or_default();
-                    entry.set_exit(Exit {
+                    let exit = Exit {
                         pid,
                         exit_status: answer.exit_status,
                         exited_at: time(answer.exited_at),
-                    });
+                    };
+                    tasks.set_exit(&entry, exit);
                 }
                 shim.closed().await;
                 if tasks.mend(&entry, &shim).await {
@@ -287,14 +305,15 @@ impl Tasks {
                 }
             }
         };
+        point("shim buried");
         let exit = entry.exit().unwrap_or(exit);
         // Its execs have died with it, and nobody is left to say so.
-        for (exec_id, pid) in entry.execs.started() {
-            let exit = Exit {
+        for (exec_id, pid, ended) in entry.execs.started() {
+            let exit = ended.unwrap_or(Exit {
                 pid,
                 exit_status: KILLED,
                 exited_at: exit.exited_at,
-            };
+            });
             self.tell_found(entry, &exec_id, exit);
         }
         self.tell_found(entry, "", exit);

@@ -5,6 +5,7 @@
 //! ```text
 //! bootstrap.json   shim                  record of the container   what is done
 //! none             –                     –                         never made: its processes are ended, all is removed
+//! there            gone, no init.pid     there                     never made: removed
 //! there            gone                  there                     exit.json, or the shim's `delete`, says how it ended
 //! there            gone, or there        none                      nobody asks for it: ended and removed
 //! there            answers: no task      there                     the create was cut off: ended and removed
@@ -12,6 +13,8 @@
 //! there            answers               there                     kept
 //! there            does not answer       there                     kept, and asked again and again
 //! ```
+//!
+//! A removal that was begun is gone on with, whatever else is found.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -19,17 +22,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
+use gantry_supervisor_core::Kind;
 use gantry_supervisor_core::task::Exit;
-use gantry_supervisor_core::{Error, Kind};
+use gantry_sys::fault::point;
 
-use super::bundle::{Bootstrap, Bundle};
+use super::bundle::{Bootstrap, Bundle, Intent};
 use super::calls::STOPPED;
 use super::entry::Entry;
-use super::shim::{self, Shim};
+use super::shim::Shim;
 use super::{Tasks, lock, time};
 use crate::metadata::containers;
 use crate::metadata::db::Db;
-use crate::supervisor::blocking;
 
 /// How many bundles are looked at at once.
 const AT_ONCE: usize = 64;
@@ -76,6 +79,7 @@ impl Tasks {
                 true
             }
         };
+        let intent = entry.bundle.intent();
         let Some(bootstrap) = entry.bundle.bootstrap() else {
             // Create is only asked of a shim whose address was kept: there is no container.
             tracing::info!(namespace, id, "undoing a task that was not made");
@@ -83,6 +87,10 @@ impl Tasks {
             return None;
         };
         let connected = Shim::connect(&bootstrap);
+        if intent == Some(Intent::Undo) {
+            self.discard(&entry, connected.ok().map(Arc::new)).await;
+            return None;
+        }
         if !known {
             tracing::info!(namespace, id, "removing the task of a container that is gone");
             self.discard(&entry, connected.ok().map(Arc::new)).await;
@@ -91,8 +99,38 @@ impl Tasks {
         lock(&self.entries).insert((namespace, id), entry.clone());
         let socket = bootstrap.socket().to_owned();
         match connected {
+            Ok(shim) if intent == Some(Intent::Delete) => {
+                entry.set_shim(Some(Arc::new(shim)));
+                if self.delete_on(&entry).await {
+                    return None;
+                }
+                if let Some(shim) = entry.shim() {
+                    return self.found_shim(entry, shim).await.then_some(socket);
+                }
+            }
             Ok(shim) => return self.found_shim(entry, Arc::new(shim)).await.then_some(socket),
-            Err(error) if error.kind() == Kind::Unavailable => self.bury(&entry).await,
+            Err(error) if error.kind() == Kind::Unavailable && !entry.bundle.was_made() => {
+                tracing::info!(
+                    namespace = entry.namespace,
+                    id = entry.id,
+                    "undoing a task that was not made: {}",
+                    error.chain()
+                );
+                self.discard(&entry, None).await;
+                return None;
+            }
+            Err(error) if error.kind() == Kind::Unavailable => {
+                tracing::warn!(
+                    namespace = entry.namespace,
+                    id = entry.id,
+                    "the shim has ended before its task was deleted: {}",
+                    error.chain()
+                );
+                self.bury(&entry).await;
+                if intent == Some(Intent::Delete) && self.delete_on(&entry).await {
+                    return None;
+                }
+            }
             Err(error) => {
                 tracing::warn!(namespace = entry.namespace, id = entry.id, "{}", error.chain());
                 tokio::spawn(self.clone().reach(entry, bootstrap));
@@ -101,8 +139,25 @@ impl Tasks {
         Some(socket)
     }
 
+    /// Goes on with a deletion. Returns whether the task is gone.
+    async fn delete_on(&self, entry: &Arc<Entry>) -> bool {
+        tracing::info!(
+            namespace = entry.namespace,
+            id = entry.id,
+            "going on with a deletion"
+        );
+        match self.unmake(entry).await {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!(namespace = entry.namespace, id = entry.id, "{}", error.chain());
+                false
+            }
+        }
+    }
+
     /// Takes a living shim up again. Returns whether its task is kept.
     async fn found_shim(self: &Arc<Self>, entry: Arc<Entry>, shim: Arc<Shim>) -> bool {
+        point("shim found");
         entry.set_shim(Some(shim.clone()));
         match shim.state(&entry.id, "").await {
             // It waits to be deleted; who would have deleted it may not know.
@@ -147,6 +202,12 @@ impl Tasks {
                     };
                     self.tell_found(entry, &exec_id, exit);
                 }
+                // Started just before we died, so that its process was not kept.
+                Ok(state) if state.pid != 0 => {
+                    if let Err(error) = entry.execs.start(&exec_id, state.pid) {
+                        tracing::warn!(id = entry.id, "failed to keep the process of an exec: {error}");
+                    }
+                }
                 Err(error) if error.kind() == Kind::NotFound => entry.execs.remove(&exec_id),
                 // Once more would take as long.
                 Err(error) if error.kind() == Kind::DeadlineExceeded => return,
@@ -168,38 +229,6 @@ impl Tasks {
                 Err(_) => {}
             }
         }
-    }
-
-    /// Takes away what is left of a task that nobody asks for. Its shim is ended if it serves nobody else, and its processes
-    /// too: a runtime that is still making the container would go on after the `delete`, and what it makes would stay.
-    pub(super) async fn discard(&self, entry: &Arc<Entry>, shim: Option<Arc<Shim>>) {
-        let warn =
-            |error: Error| tracing::warn!(namespace = entry.namespace, id = entry.id, "{}", error.chain());
-        let shared = self.leave(entry);
-        if !shared {
-            if let Some(shim) = shim {
-                shim.shutdown_now(&entry.id).await;
-            }
-            let bundle = entry.bundle.clone();
-            let ended = blocking(move || {
-                bundle.end_processes();
-                Ok::<_, Error>(())
-            });
-            if let Err(error) = ended.await {
-                warn(error);
-            }
-        }
-        let (binary, environment) = (entry.binary(), &self.environment);
-        if let Err(error) =
-            shim::delete(binary, &entry.bundle, &entry.namespace, &entry.id, environment).await
-        {
-            tracing::debug!(namespace = entry.namespace, id = entry.id, "{}", error.chain());
-        }
-        let bundle = entry.bundle.clone();
-        if let Err(error) = blocking(move || bundle.remove(shared)).await {
-            warn(error);
-        }
-        self.remove(entry);
     }
 
     /// Removes sockets that no shim we know of listens on, and nobody else.

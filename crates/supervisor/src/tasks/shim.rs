@@ -16,6 +16,7 @@ use super::bundle::{Bootstrap, Bundle};
 use super::lock;
 use gantry_shim_api::client::Client;
 use gantry_shim_api::messages as m;
+use gantry_sys::fault::point;
 
 /// For what the shim answers from memory.
 pub(crate) const QUICK: Duration = Duration::from_secs(10);
@@ -303,6 +304,7 @@ pub(crate) async fn start(
     };
     let output = output.map_err(|e| e.context("failed to start shim"))?;
     let bootstrap = Bootstrap::parse(&output)?;
+    point("shim answered");
     bundle.save_bootstrap(&bootstrap).map_err(|e| {
         Error::from(e).context(format!(
             "failed to write the shim's address to {}",
