@@ -1,6 +1,6 @@
 //! The real `gantry-supervisor` in a place of its own, and containers of busybox in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,8 @@ use std::time::Duration;
 use gantry_shim_api::messages::RuncOptions;
 use gantry_supervisor_api::client;
 use gantry_supervisor_core::container::{Container, Runtime};
+use gantry_supervisor_core::event::Events;
+use gantry_supervisor_core::lease::Leases;
 use gantry_supervisor_core::task::{CreateTask, ExecTask, Tasks};
 use gantry_supervisor_core::{
     Any, GANTRY_RUNTIME, RUNC_OPTIONS_TYPE, RUNTIME_SPEC_TYPE, Services, Supervisor,
@@ -36,7 +38,10 @@ impl Drop for Daemon {
 
 impl Daemon {
     pub(crate) async fn start() -> Self {
-        let place = Place::new();
+        Self::start_in(Place::new()).await
+    }
+
+    pub(crate) async fn start_in(place: Place) -> Self {
         let supervisor = client::connect(place.join("state/supervisor.sock")).unwrap();
         let mut daemon = Self {
             child: None,
@@ -56,6 +61,7 @@ impl Daemon {
             .arg(self.place.join("state"));
         let path = std::env::var("PATH").unwrap_or_default();
         command
+            .env("GANTRY_FAULT", self.place.join("fault"))
             .env("PATH", format!("{}:{path}", binaries().display()))
             .stdin(Stdio::null());
         command
@@ -63,19 +69,38 @@ impl Daemon {
 
     /// Starts one on what the last has left, and waits until it answers.
     pub(crate) async fn start_again(&mut self) {
+        assert!(self.start_or_die().await, "it died\n{}", self.log());
+    }
+
+    /// The same with one that may die before it answers. Returns whether it lives.
+    pub(crate) async fn start_or_die(&mut self) -> bool {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.place.join("log"))
             .unwrap();
         self.child = Some(self.command().stdout(Stdio::null()).stderr(log).spawn().unwrap());
-        for _ in 0..3000 {
+        for _ in 0..6000 {
             if self.supervisor.version().await.is_ok() {
-                return;
+                return true;
+            }
+            if !self.lives() {
+                self.kill();
+                return false;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("the supervisor does not answer\n{}", self.log());
+    }
+
+    /// Whether its process is there.
+    pub(crate) fn lives(&mut self) -> bool {
+        let child = self.child.as_mut();
+        child.is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.as_ref().map_or(0, |child| child.id().cast_signed())
     }
 
     /// SIGKILL.
@@ -118,6 +143,16 @@ impl Daemon {
     pub(crate) fn other_tasks(&self) -> Arc<dyn Tasks> {
         let other = client::connect(self.socket()).unwrap();
         other.namespace("test").unwrap().tasks
+    }
+
+    /// Events over a connection of their own.
+    pub(crate) fn other_events(&self) -> Arc<dyn Events> {
+        let other = client::connect(self.socket()).unwrap();
+        other.namespace("test").unwrap().events
+    }
+
+    pub(crate) fn leases(&self) -> Arc<dyn Leases> {
+        self.supervisor.leases("test").unwrap()
     }
 
     /// Records a container that runs a script.
@@ -225,16 +260,9 @@ impl Daemon {
     /// Sends the shim of a container a signal: the process that was given its id and works in its bundle.
     pub(crate) fn signal_shim(&self, id: &str, signal: i32) -> i32 {
         let bundle = self.place.join("state/shim/test").join(id);
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let works_there = std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == bundle);
-            if works_there && let Ok(pid) = entry.file_name().to_string_lossy().parse() {
-                gantry_sys::process::kill(pid, signal).unwrap();
-                found.push(pid);
-            }
-        }
-        assert_eq!(found.len(), 1, "shims of {id}");
-        found[0]
+        let shim = shim_of(&bundle).unwrap_or_else(|| panic!("no shim of {id}"));
+        gantry_sys::process::kill(shim, signal).unwrap();
+        shim
     }
 
     /// Nothing of any container is left on disk. What is left in the kernel the place looks for.
@@ -250,4 +278,17 @@ impl Daemon {
             assert!(left.is_empty(), "{left:?}\n{}", self.log());
         }
     }
+}
+
+/// The shim that works in a bundle.
+pub(crate) fn shim_of(bundle: &Path) -> Option<i32> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut found = processes.filter_map(|process| {
+        let cwd = std::fs::read_link(process.path().join("cwd")).ok()?;
+        // Not a runtime that it has called.
+        let name = std::fs::read_to_string(process.path().join("comm")).ok()?;
+        let is_shim = cwd == bundle && name.contains("shim");
+        is_shim.then(|| process.file_name().to_string_lossy().parse().ok())?
+    });
+    found.next()
 }

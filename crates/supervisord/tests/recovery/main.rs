@@ -1,6 +1,7 @@
 //! The supervisor is killed while containers run, begin, end and are removed. What is true afterwards is asked of the next one.
 
 mod daemon;
+mod model;
 mod told;
 mod truth;
 
@@ -151,6 +152,8 @@ async fn shims_that_die_or_hang_hold_nobody_up() {
                     exit_status,
                     ..
                 } = event
+                    // The ends that nobody has heard of yet come first.
+                    && container_id == dies
                 {
                     break (container_id, exit_status);
                 }
