@@ -288,11 +288,37 @@ impl Bundle {
             )));
         }
         point("bundle to be removed");
+        // All at once: what is left of a bundle in which files are missing could be taken for something else.
+        let removed = removed(&path);
+        let path = match fs::rename(&path, &removed) {
+            Ok(()) => removed,
+            Err(_) => path.clone(),
+        };
+        point("bundle half removed");
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
             _ => Ok(()),
         }
     }
+}
+
+/// The name of a bundle that is being removed. No task has one like it.
+fn removed(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(REMOVED);
+    name.push(path.file_name().unwrap_or_default());
+    path.with_file_name(name)
+}
+
+/// How such a name begins.
+const REMOVED: &str = ".removed-";
+
+/// Removes what is left of bundles whose removal was cut off. Returns whether it was one.
+pub(crate) fn sweep(folder: &Path, name: &str) -> bool {
+    let is_one = name.starts_with(REMOVED);
+    if is_one && let Err(error) = fs::remove_dir_all(folder.join(name)) {
+        tracing::warn!("failed to remove {}: {error}", folder.join(name).display());
+    }
+    is_one
 }
 
 #[cfg(test)]
@@ -376,7 +402,11 @@ mod tests {
             )
             .unwrap();
         }
+        let left = dir.path().join("shim/ns");
+        fs::create_dir(left.join(".removed-c 2")).unwrap();
+        assert!(sweep(&left, ".removed-c 2") && !sweep(&left, "c 1"));
         bundle.remove(false).unwrap();
+        assert_eq!(fs::read_dir(&left).unwrap().count(), 0);
         assert!(!bundle.path.exists() && kept.join("file").exists());
         bundle.remove(false).unwrap();
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use gantry_shim_api::client::serve;
 use gantry_shim_api::frame::Request;
 use gantry_shim_api::messages as m;
-use gantry_supervisor_core::event::{Envelope, wire};
+use gantry_supervisor_core::event::{Envelope, TaskEvent, wire};
 use gantry_supervisor_core::task::Exit;
 use gantry_supervisor_core::{Any, Error, Kind, Result, Time};
 use gantry_sys::fault::point;
@@ -124,7 +124,7 @@ impl Tasks {
     pub(crate) fn forward(&self, envelope: Envelope) {
         if envelope.topic == "/tasks/exit"
             && let Some(event) = &envelope.event
-            && let Ok(Some(gantry_supervisor_core::event::TaskEvent::Exit {
+            && let Ok(Some(TaskEvent::Exit {
                 container_id,
                 exec_id,
                 pid,
@@ -147,6 +147,18 @@ impl Tasks {
                 exec => entry.execs.ended(exec, exit),
             }
             return self.events.send(envelope, Told::Exit(container_id, exec_id));
+        }
+        // Its process is kept by who started it too, if that has lived until the answer.
+        if envelope.topic == "/tasks/exec-started"
+            && let Some(event) = &envelope.event
+            && let Ok(Some(TaskEvent::ExecStarted {
+                container_id,
+                exec_id,
+                pid,
+            })) = wire::decode(event)
+            && let Ok(entry) = self.get(&envelope.namespace, &container_id)
+        {
+            let _ = entry.execs.start(&exec_id, pid);
         }
         point("event heard");
         self.events.send(envelope, Told::Once);

@@ -26,7 +26,7 @@ use gantry_supervisor_core::Kind;
 use gantry_supervisor_core::task::Exit;
 use gantry_sys::fault::point;
 
-use super::bundle::{Bootstrap, Bundle, Intent};
+use super::bundle::{self, Bootstrap, Bundle, Intent};
 use super::calls::STOPPED;
 use super::entry::Entry;
 use super::shim::Shim;
@@ -46,8 +46,11 @@ impl Tasks {
         let top = self.state.join("shim");
         let mut found = Vec::new();
         for namespace in names(&top) {
-            for id in names(&top.join(&namespace)) {
-                found.push((namespace.clone(), id));
+            let folder = top.join(&namespace);
+            for id in names(&folder) {
+                if !bundle::sweep(&folder, &id) {
+                    found.push((namespace.clone(), id));
+                }
             }
         }
         for (namespace, id) in &found {

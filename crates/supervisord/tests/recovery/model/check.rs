@@ -412,6 +412,10 @@ pub(super) fn told(heard: &[TimedTaskEvent], known: &Known) -> Result<(), String
             TaskEvent::Resumed { container_id } => (container_id, "resumed".to_owned()),
         };
         let pid = current.get(id).copied().unwrap_or_default();
+        // The beginning of the next one may be among what a killed supervisor had not passed on.
+        if matches!(told.event, TaskEvent::Delete { .. }) {
+            current.remove(id);
+        }
         lives.entry((id.clone(), pid)).or_default().push(said);
     }
     for (key, end) in &known.ends {

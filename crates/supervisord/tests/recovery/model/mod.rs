@@ -28,7 +28,7 @@ use operations::{Client, Context};
 use world::{Kept, Known, Random, Slot, Stage};
 
 /// Where the supervisor can be made to die.
-const FAULTS: [&str; 22] = [
+const FAULTS: [&str; 23] = [
     "bundle half made",
     "bundle made",
     "shim answered",
@@ -39,6 +39,7 @@ const FAULTS: [&str; 22] = [
     "task deleted",
     "shim ended",
     "bundle to be removed",
+    "bundle half removed",
     "bundle removed",
     "exec kept",
     "process started",
