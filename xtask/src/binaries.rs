@@ -72,6 +72,16 @@ pub(crate) fn folder(profile: Profile) -> Result<PathBuf> {
 pub(crate) fn cargo(subcommand: &str, profile: Profile) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg(subcommand).current_dir(root());
+    // What cargo told this program of its own package: build scripts that look at it (ring's does) would run once more.
+    for (name, _) in std::env::vars_os() {
+        let of_ours = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+        if of_ours
+            .iter()
+            .any(|part| name.to_string_lossy().starts_with(part))
+        {
+            command.env_remove(name);
+        }
+    }
     if profile == Profile::Release {
         command.arg("--release");
     }

@@ -39,7 +39,16 @@ impl Engine {
         }
         let signal = signal.to_owned();
         self.whole(async move |engine| {
+            let waits = container.read(|record| record.state.status == Status::Restarting);
             engine.stop(&container, timeout, &signal).await?;
+            // Its policy's start may have been under way, and made a process after all.
+            let started = waits && {
+                let _operation = container.operation.lock().await;
+                container.read(|record| record.state.status.is_running())
+            };
+            if started {
+                engine.stop(&container, timeout, &signal).await?;
+            }
             engine.tell(&container.record(), "stop", &[]);
             Ok(())
         })

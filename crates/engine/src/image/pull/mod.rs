@@ -399,7 +399,20 @@ impl Pull {
             }
         }
         let (fetching, fetched) = self.fetch(stack, &there);
-        tokio::try_join!(joined(fetching), self.unpack(stack, fetched))?;
+        let mut unpacking = std::pin::pin!(self.unpack(stack, fetched));
+        let mut fetching = std::pin::pin!(joined(fetching));
+        tokio::select! {
+            unpacked = &mut unpacking => {
+                unpacked?;
+                fetching.await?;
+            }
+            fetched = &mut fetching => {
+                // What is being unpacked has its end first: whoever clears up behind us must find no snapshot half made.
+                let unpacked = unpacking.await;
+                fetched?;
+                unpacked?;
+            }
+        }
         for held in held.iter().rev() {
             let mut labels: Labels = [self.source()].into();
             labels.extend(references(&held.document));
@@ -448,8 +461,8 @@ impl Pull {
         let mut parent = String::new();
         for ((layer, diff_id, chain), fetched) in stack.iter().zip(fetched) {
             let Ok(there) = fetched.await else {
-                // The fetch failed and is about to say why.
-                return std::future::pending().await;
+                // The fetch failed and says why.
+                return Ok(());
             };
             if !there {
                 let report = Report::new(&self.messages, layer);
