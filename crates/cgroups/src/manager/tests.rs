@@ -16,10 +16,12 @@ fn manager(name: &str) -> Manager {
     .unwrap()
 }
 
+/// Removes the cgroup and all that is empty above it.
 fn clean(manager: &Manager) {
     manager.destroy().unwrap();
-    for folder in &manager.folders {
-        let _ = fs::remove_dir(folder.parent().unwrap());
+    for folder in manager.folders.iter().chain(&manager.beside) {
+        let mut above = folder.ancestors().skip(1);
+        while above.next().is_some_and(|folder| fs::remove_dir(folder).is_ok()) {}
     }
 }
 
@@ -66,12 +68,7 @@ fn a_cpuset_left_empty_above_is_filled() {
     let added = manager.add(child.id() as Pid);
     child.kill().unwrap();
     child.wait().unwrap();
-    manager.destroy().unwrap();
-    for folder in &manager.folders {
-        let left = folder.parent().unwrap();
-        fs::remove_dir(left).unwrap();
-        let _ = fs::remove_dir(left.parent().unwrap());
-    }
+    clean(&manager);
     added.unwrap();
 }
 
@@ -251,11 +248,7 @@ fn a_unit_that_was_not_started_is_not_stopped() {
     assert!(manager.exists());
     other.started.store(true, Ordering::Relaxed);
     assert!(other.is_ours());
-    manager.destroy().unwrap();
-    for folder in &manager.folders {
-        let _ = fs::remove_dir(folder.parent().unwrap());
-        let _ = fs::remove_dir(folder.parent().unwrap().parent().unwrap());
-    }
+    clean(&manager);
 }
 
 /// With version 1 a relative path is another one in each hierarchy.
