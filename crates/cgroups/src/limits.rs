@@ -32,6 +32,12 @@ impl Manager {
         self.write_files(resources)
     }
 
+    /// What of these limits has to be left out, as a warning.
+    pub fn ignored(&self, resources: &LinuxResources) -> Option<&'static str> {
+        let unit = self.unit().filter(|_| self.version() == Version::V2)?;
+        unit.ignored(resources)
+    }
+
     fn write_files(&self, resources: &LinuxResources) -> Result<()> {
         let resources = match self.unit() {
             Some(_) => Cow::Owned(properties::rounded(resources)),

@@ -67,6 +67,9 @@ pub fn create(root: &Path, id: &str, config: &Config, options: &Options) -> Resu
 
     let mut claim = Claim::new(root, id)?;
     let cgroup = claim_cgroup(&claim, id, config, options)?;
+    if let Some(what) = linux.resources.as_ref().and_then(|limits| cgroup.ignored(limits)) {
+        options.log.warn(what);
+    }
     let fifo_path = claim.folder().join(FIFO);
     let fifo = make_fifo(&fifo_path)?;
     let console = Console::open(options.console_socket.as_deref(), process.terminal)?;

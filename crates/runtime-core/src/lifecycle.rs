@@ -147,11 +147,15 @@ pub fn resume(container: &Container) -> Result<()> {
 }
 
 /// Changes the container's limits.
-pub fn update(container: &Container, resources: &LinuxResources) -> Result<()> {
+pub fn update(container: &Container, resources: &LinuxResources, log: &Log) -> Result<()> {
     if container.status()? == Status::Stopped {
         return Err(Error::NotRunning);
     }
-    Ok(container.cgroup()?.set(resources)?)
+    let cgroup = container.cgroup()?;
+    if let Some(what) = cgroup.ignored(resources) {
+        log.warn(what);
+    }
+    Ok(cgroup.set(resources)?)
 }
 
 /// Deletes a stopped container; with `force` it is killed before. One that somebody else has deleted meanwhile is not found,

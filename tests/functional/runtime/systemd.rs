@@ -196,6 +196,14 @@ fn a_scope_in_slices(runtime: &Runtime) {
     );
     assert_eq!(value(&folder, "memory.high"), "33554432");
     assert_eq!(property(&unit, "CPUWeight"), "42");
+    // systemd is told of one of the two, and the kernel refuses the weight of one that is idle.
+    let update = ["update", "--cpu-share", "200", "--cpu-idle", "1", &runtime.id()];
+    if runtime.is_ours() {
+        let said = call(runtime, &update);
+        let warning = "unable to apply both CPUWeight and CpuIdle to systemd, ignoring CPUWeight";
+        assert!(said.stderr.contains(warning), "{said:#?}");
+        assert_eq!(value(&folder, "cpu.idle"), "1");
+    }
     // One that ends by itself takes its scope with it.
     let id = runtime.id();
     call(runtime, &["kill", &id, "KILL"]).success();

@@ -213,6 +213,13 @@ impl Unit {
             .map_err(failed("unable to set unit properties".to_owned()))
     }
 
+    /// What of these limits systemd is not told.
+    pub(crate) fn ignored(&self, resources: &LinuxResources) -> Option<&'static str> {
+        properties::ignored(resources, u32::MAX)?;
+        let version = version(&mut connect(self.user).ok()?, resources);
+        properties::ignored(resources, version)
+    }
+
     /// Puts a process into its cgroup, or one below that.
     pub(crate) fn attach(&self, below: &str, pid: Pid) -> Result<()> {
         let mut bus = connect(self.user)?;

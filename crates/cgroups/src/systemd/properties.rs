@@ -73,6 +73,23 @@ pub(crate) fn limits(
     Ok(all)
 }
 
+/// What systemd is not told of these limits, in runc's words: who is idle has no weight.
+pub(crate) fn ignored(resources: &LinuxResources, version: u32) -> Option<&'static str> {
+    let files = &resources.unified;
+    let idle = |file: &str| files.get(file).is_some_and(|value| value.trim() == "1");
+    let cpu = resources.cpu.as_ref();
+    match version {
+        ..252 => None,
+        _ if idle("cpu.idle") && files.contains_key("cpu.weight") => {
+            Some("unable to apply both cpu.weight and cpu.idle to systemd, ignoring cpu.weight")
+        }
+        _ if cpu.is_some_and(|cpu| cpu.idle == Some(1) && cpu.shares.is_some_and(|shares| shares != 0)) => {
+            Some("unable to apply both CPUWeight and CpuIdle to systemd, ignoring CPUWeight")
+        }
+        _ => None,
+    }
+}
+
 fn cpu(cpu: &LinuxCpu, cgroup: Version, version: u32, all: &mut Vec<Property>) -> Result<(), String> {
     let shares = cpu.shares.filter(|shares| *shares != 0);
     let idle = cgroup == Version::V2 && cpu.idle == Some(1) && version >= 252;

@@ -69,7 +69,7 @@ pub(super) fn update(global: &Global, mut args: Args) -> Outcome {
         return Err("Intel RDT/MBA: memory bandwidth schema is not enabled".to_owned());
     }
     let container = Container::load(&global.root, &id).map_err(sentence)?;
-    lifecycle::update(&container, &resources)
+    lifecycle::update(&container, &resources, &global.open_log()?)
         .map(|()| 0)
         .map_err(sentence)
 }

@@ -66,6 +66,12 @@ fn an_idle_one_has_no_weight() {
     let json = r#"{"cpu":{"shares":1024,"idle":1}}"#;
     assert_eq!(said(json, Version::V2, 252), ["CPUWeight=0"]);
     assert_eq!(said(json, Version::V2, 251), ["CPUWeight=100"]);
+    let warned = |json: &str, version| ignored(&serde_json::from_str(json).unwrap(), version).is_some();
+    let unified = r#"{"unified":{"cpu.idle":"1","cpu.weight":"8"}}"#;
+    assert!(warned(json, 252) && warned(unified, 252));
+    assert!(!warned(json, 251) && !warned(unified, 251));
+    assert!(!warned(r#"{"cpu":{"shares":1024,"idle":0}}"#, 252));
+    assert!(!warned(r#"{"cpu":{"idle":1},"unified":{"cpu.weight":"8"}}"#, 252));
 }
 
 #[test]
