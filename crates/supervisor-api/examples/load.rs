@@ -47,14 +47,14 @@ async fn main() -> Outcome<()> {
     match work {
         ["prepare", layer] => prepare(&*supervisor, &services, layer).await,
         ["run", runtime, config, count] => {
-            let template = Template::new(services, runtime, config)?;
+            let template = Template::new(services, socket, runtime, config)?;
             for at in 0..count.parse()? {
                 timed(template.life(&format!("run-{at}"))).await?;
             }
             Ok(())
         }
         ["start", runtime, config, from, to, at_once] => {
-            let template = Template::new(services, runtime, config)?;
+            let template = Template::new(services, socket, runtime, config)?;
             start(template, from.parse()?, to.parse()?, at_once.parse()?).await
         }
         ["exec", id, config, count] => {
@@ -138,10 +138,12 @@ struct Template {
 }
 
 impl Template {
-    fn new(services: Services, runtime: &str, config: &str) -> Outcome<Arc<Self>> {
+    fn new(services: Services, socket: &str, runtime: &str, config: &str) -> Outcome<Arc<Self>> {
         let (name, binary) = runtime.split_once('=').unwrap_or((runtime, ""));
         let options = RuncOptions {
             binary_name: binary.to_owned(),
+            // Its own beside the socket: the usual one is shared by the whole machine.
+            root: format!("{socket}.runtime"),
             ..RuncOptions::default()
         };
         let mut config: Value = serde_json::from_slice(&std::fs::read(config)?)?;
@@ -150,7 +152,7 @@ impl Template {
             services,
             runtime: Runtime {
                 name: name.to_owned(),
-                options: (!binary.is_empty()).then(|| Any {
+                options: Some(Any {
                     type_url: RUNC_OPTIONS_TYPE.to_owned(),
                     value: options.encode_to_vec(),
                 }),
@@ -297,7 +299,7 @@ async fn list(services: &Services, count: usize) -> Outcome<()> {
 async fn events(services: &Services, count: usize) -> Outcome<()> {
     let mut heard = services
         .events
-        .subscribe(&["topic==/load/event".to_owned()])
+        .subscribe(&[r#"topic=="/load/event""#.to_owned()])
         .await?;
     // A subscription is there once something was heard by it.
     let event = || Any {

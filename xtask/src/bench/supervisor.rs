@@ -160,12 +160,17 @@ pub(crate) fn compare(
         host.load(&["prepare", &layer.to_string_lossy()])?;
     }
     let ended = measure(&mut hosts, &work, options, report);
-    // A failed run leaves containers: they end with their supervisor's own means, or the leak check tells of them.
+    if ended.is_err() {
+        // What was started ends by its supervisor, as far as that goes; the error is the first one's.
+        for host in &hosts {
+            let _ = host.load(&["remove", "0", &options.many.max(50).to_string()]);
+        }
+    }
     for host in &mut hosts {
         host.kill()?;
     }
-    crate::leaks::remove_cgroup(&work.cgroup)?;
-    ended
+    ended?;
+    Ok(crate::leaks::remove_cgroup(&work.cgroup)?)
 }
 
 /// Bundles' configurations for the client.
