@@ -37,5 +37,5 @@ pub use gantry_oci::runtime::{self as oci, SPEC_VERSION};
 pub mod stats {
     pub use gantry_cgroups::{BlkioEntry, Cpu, Memory, Pids, Stats};
 }
-pub use gantry_sys::trace::rfc3339;
+pub use gantry_sys::clock::rfc3339;
 pub use gantry_sys::{exe, signal};

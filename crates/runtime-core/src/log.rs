@@ -67,7 +67,7 @@ impl Log {
 
 /// One line, in whole seconds, as callers know them.
 pub fn line(json: bool, level: &str, message: &str) -> String {
-    let time = gantry_sys::trace::rfc3339(SystemTime::now());
+    let time = gantry_sys::clock::rfc3339(SystemTime::now());
     let time = format!("{}Z", time.split('.').next().unwrap_or_default());
     match json {
         true => serde_json::json!({"level": level, "msg": message, "time": time}).to_string(),

@@ -169,7 +169,7 @@ impl Claim {
             start_time: stat.start_time,
             bundle: bundle.clone(),
             rootfs: new.config.rootfs.clone(),
-            created: gantry_sys::trace::rfc3339(std::time::SystemTime::now()),
+            created: gantry_sys::clock::rfc3339(std::time::SystemTime::now()),
             uid: gantry_sys::process::euid(),
             cgroup_paths: new.cgroup.paths(),
             cgroup_unit: new.cgroup.unit().map(|unit| (unit.name.clone(), unit.user)),

@@ -78,7 +78,7 @@ pub(crate) fn record_exit(folder: &Path, pid: u32, exit_status: u32, at: SystemT
         version: 1,
         pid,
         exit_status,
-        exited_at: gantry_sys::trace::rfc3339(at),
+        exited_at: gantry_sys::clock::rfc3339(at),
     };
     write_durably(folder, "exit.json", &serde_json::to_vec(&record)?)
 }
@@ -100,27 +100,7 @@ pub(crate) fn kept(folder: &Path) -> Option<Kept> {
 
 /// A time of the record as the protocol has it.
 pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
-    let text = text.strip_suffix('Z')?;
-    let (date, clock) = text.split_once('T')?;
-    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
-    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
-    let mut clock = clock.splitn(3, ':').map(|part| part.parse::<i64>().ok());
-    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-    let nanos = format!("{fraction:0<9}").parse().ok()?;
-    // Days since the epoch of a date of the Gregorian calendar; the year begins in March.
-    let (y, m) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
-        - 1
-        - 719_468;
-    Some(Timestamp {
-        seconds: days * 86_400 + hour * 3600 + minute * 60 + second,
-        nanos,
-    })
+    gantry_sys::clock::parse_rfc3339(text).map(Timestamp::from)
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ impl Log {
 
 /// RFC 3339 without the zeros at the end of the fraction, as Go writes it.
 fn time(now: SystemTime) -> String {
-    let text = gantry_sys::trace::rfc3339(now);
+    let text = gantry_sys::clock::rfc3339(now);
     let text = text
         .trim_end_matches('Z')
         .trim_end_matches('0')

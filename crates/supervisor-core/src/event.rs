@@ -3,7 +3,7 @@
 pub mod wire;
 
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, Stream, StreamExt};
 
 use crate::{Any, Result, Time};
 
@@ -101,6 +101,26 @@ pub struct TimedTaskEvent {
     pub timestamp: Time,
     /// What happened.
     pub event: TaskEvent,
+}
+
+/// The task events of a stream; an envelope that is none is left out.
+pub fn decode_tasks(
+    stream: impl Stream<Item = Result<Envelope>> + Send + 'static,
+) -> BoxStream<'static, Result<TimedTaskEvent>> {
+    let decode = |envelope: Result<Envelope>| async move {
+        let envelope = match envelope {
+            Ok(envelope) => envelope,
+            Err(error) => return Some(Err(error)),
+        };
+        match wire::decode(envelope.event.as_ref()?) {
+            Ok(event) => Some(Ok(TimedTaskEvent {
+                timestamp: envelope.timestamp,
+                event: event?,
+            })),
+            Err(error) => Some(Err(error)),
+        }
+    };
+    stream.filter_map(decode).boxed()
 }
 
 /// The events of a supervisor.

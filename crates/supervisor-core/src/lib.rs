@@ -52,6 +52,13 @@ impl From<std::time::SystemTime> for Time {
     }
 }
 
+impl From<Time> for std::time::SystemTime {
+    fn from(time: Time) -> Self {
+        let nanos = u64::try_from(time.0).unwrap_or_default();
+        std::time::UNIX_EPOCH + std::time::Duration::from_nanos(nanos)
+    }
+}
+
 /// The type URL under which an OCI runtime specification is stored in a container, as JSON.
 pub const RUNTIME_SPEC_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub mod caps;
+pub mod clock;
 pub mod epoll;
 pub mod error;
 pub mod exe;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use gantry_supervisor_core::event::{Envelope, Events, TimedTaskEvent, wire};
+use gantry_supervisor_core::event::{Envelope, Events, TimedTaskEvent, decode_tasks};
 use gantry_supervisor_core::{Any, Error, Result};
 
 use super::{Bound, call};
@@ -61,22 +61,4 @@ impl Events for Bound {
             })
         )
     }
-}
-
-/// The task events of a stream; an envelope that is none is left out.
-fn decode_tasks(stream: BoxStream<'static, Result<Envelope>>) -> BoxStream<'static, Result<TimedTaskEvent>> {
-    let decode = |envelope: Result<Envelope>| async move {
-        let envelope = match envelope {
-            Ok(envelope) => envelope,
-            Err(error) => return Some(Err(error)),
-        };
-        match wire::decode(envelope.event.as_ref()?) {
-            Ok(event) => Some(Ok(TimedTaskEvent {
-                timestamp: envelope.timestamp,
-                event: event?,
-            })),
-            Err(error) => Some(Err(error)),
-        }
-    };
-    stream.filter_map(decode).boxed()
 }

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use futures_util::stream::{BoxStream, StreamExt};
-use gantry_supervisor_core::event::{Envelope, Events, TimedTaskEvent, wire};
+use gantry_supervisor_core::event::{Envelope, Events, TimedTaskEvent, decode_tasks, wire};
 use gantry_supervisor_core::filter::Filters;
 use gantry_supervisor_core::{Any, Error, Result, Time, validate_identifier};
 use tokio::sync::mpsc;
@@ -195,20 +195,7 @@ impl Events for Bound {
 
     async fn subscribe_tasks(&self) -> Result<BoxStream<'static, Result<TimedTaskEvent>>> {
         let wanted = [format!("namespace=={},topic~=|^/tasks/|", self.namespace)];
-        let decode = |envelope: Result<Envelope>| async move {
-            let envelope = match envelope {
-                Ok(envelope) => envelope,
-                Err(error) => return Some(Err(error)),
-            };
-            match wire::decode(envelope.event.as_ref()?) {
-                Ok(event) => Some(Ok(TimedTaskEvent {
-                    timestamp: envelope.timestamp,
-                    event: event?,
-                })),
-                Err(error) => Some(Err(error)),
-            }
-        };
-        Ok(self.shared.events.subscribe(&wanted)?.filter_map(decode).boxed())
+        Ok(decode_tasks(self.shared.events.subscribe(&wanted)?))
     }
 
     async fn publish(&self, topic: &str, event: Any) -> Result<()> {
