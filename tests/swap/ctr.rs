@@ -1,6 +1,7 @@
 //! What is done with `ctr`, and what must come of it, whoever the shim and the runtime are.
 
-use std::process::Stdio;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
 
 use gantry_testkit::cmd::wait_until;
 use gantry_testkit::kernel::alive;
@@ -151,26 +152,49 @@ pub(crate) fn what_cannot_be_run(daemon: &Containerd) {
     daemon.run(&[], "n", &["true"], b"").success();
 }
 
+/// `ctr events`, from the moment on that it listens.
+struct Heard {
+    listener: Child,
+    log: PathBuf,
+}
+
+impl Heard {
+    fn begin(daemon: &Containerd) -> Self {
+        let log = daemon.place().join("events");
+        let file = std::fs::File::create(&log).expect("a file");
+        let listener = daemon
+            .command(["events"])
+            .stdin(Stdio::null())
+            .stdout(file)
+            .spawn()
+            .expect("ctr events");
+        let heard = Self { listener, log };
+        // It listens as soon as it hears of something: of a label, again and again.
+        wait_until("the events to come", || {
+            daemon.ctr(["namespace", "label", "test", "tick=1"]).success();
+            !heard.text().is_empty()
+        });
+        heard
+    }
+
+    /// What it said until now.
+    fn text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        let _ = self.listener.kill();
+        let _ = self.listener.wait();
+    }
+}
+
 pub(crate) fn events_in_order(daemon: &Containerd) {
-    let log = daemon.place().join("events");
-    let file = std::fs::File::create(&log).expect("a file");
-    let mut listener = daemon
-        .command(["events"])
-        .stdin(Stdio::null())
-        .stdout(file)
-        .spawn()
-        .expect("ctr events");
-    let text = || std::fs::read_to_string(&log).unwrap_or_default();
-    // It listens as soon as it hears of something: of a label, again and again.
-    wait_until("the events to come", || {
-        daemon.ctr(["namespace", "label", "test", "tick=1"]).success();
-        !text().is_empty()
-    });
+    let heard = Heard::begin(daemon);
     daemon.run(&[], "v", &["sh", "-c", "exit 3"], b"").code(3);
-    wait_until("the last event", || text().contains("/containers/delete"));
-    let _ = listener.kill();
-    let _ = listener.wait();
-    let text = text();
+    wait_until("the last event", || heard.text().contains("/containers/delete"));
+    let text = heard.text();
     let id = daemon.id("v");
     let topics = text.lines().filter(|line| line.contains(&id)).filter_map(|line| {
         line.split_whitespace()
@@ -236,26 +260,12 @@ pub(crate) fn memory_runs_out(daemon: &Containerd) {
     // have the kernel kill a second one. The pause is for containerd's shim, which ends without telling what it has just
     // heard.
     let script = "tail -c 90000000 /dev/zero | wc -c; sleep 1";
-    let log = daemon.place().join("events");
-    let file = std::fs::File::create(&log).expect("a file");
-    let mut listener = daemon
-        .command(["events"])
-        .stdin(Stdio::null())
-        .stdout(file)
-        .spawn()
-        .expect("ctr events");
-    let text = || std::fs::read_to_string(&log).unwrap_or_default();
-    wait_until("the events to come", || {
-        daemon.ctr(["namespace", "label", "test", "tick=1"]).success();
-        !text().is_empty()
-    });
+    let heard = Heard::begin(daemon);
     let limit = (20 << 20).to_string();
     let said = daemon
         .run(&["--memory-limit", &limit], "m", &["sh", "-c", script], b"")
         .success();
     assert_eq!(said.stdout, "0\n", "{said:?}");
-    wait_until("the end", || text().contains("/containers/delete"));
-    assert!(text().contains("/tasks/oom"), "{}", text());
-    let _ = listener.kill();
-    let _ = listener.wait();
+    wait_until("the end", || heard.text().contains("/containers/delete"));
+    assert!(heard.text().contains("/tasks/oom"), "{}", heard.text());
 }

@@ -14,6 +14,8 @@ use gantry_tests::engine::Engine;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::docker::resized;
+
 /// Both. The daemon is dropped first: its containers are removed by it.
 pub(crate) struct Gantryd {
     engine: Engine,
@@ -89,17 +91,7 @@ pub(crate) fn streams(gantryd: &Gantryd) {
     pty.expect("# ");
     pty.send("tty\n");
     pty.expect("/dev/pts/0");
-    pty.send("until stty size | grep -q '40 120'; do sleep 0.1; done; echo si''zed\n");
-    // It listens for new sizes once the container runs, and there is no word of that.
-    for _ in 0..100 {
-        pty.resize(39, 120);
-        pty.resize(40, 120);
-        std::thread::sleep(std::time::Duration::from_millis(150));
-        if pty.text().contains("sized") {
-            break;
-        }
-    }
-    pty.expect("sized");
+    resized(&mut pty);
     pty.send("exit 3\n");
     assert_eq!(pty.wait_exit(), 3);
 

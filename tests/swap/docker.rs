@@ -143,27 +143,29 @@ pub(crate) fn resized(pty: &mut Pty) {
 /// Says that it is up, and tells of SIGTERM before it ends with 5.
 pub(crate) const TOLD: &str = "trap 'echo told; exit 5' TERM; echo up; while :; do sleep 0.05; done";
 
-pub(crate) fn commands(docker: &Docker) {
+/// Both outputs, input, `lines` of what is long, a terminal and exit codes, of a client's `run` with flags of a command.
+pub(crate) fn streams(lines: usize, run: impl Fn(&[&str], &[&str]) -> Command) {
     let script = ["sh", "-c", "echo out; echo err >&2; cat; exit 7"];
-    let said = run_with_input(&mut docker.run_command(&["--rm", "-i"], &script), b"in\n").code(7);
+    let said = run_with_input(&mut run(&["--rm", "-i"], &script), b"in\n").code(7);
     assert_eq!(
         (said.stdout.as_str(), said.stderr.as_str()),
         ("out\nin\n", "err\n")
     );
-    let many = "0123456789abcde\n".repeat(1 << 16);
-    let said = run_with_input(
-        &mut docker.run_command(&["--rm", "-i"], &["cat"]),
-        many.as_bytes(),
-    );
+    let many = "0123456789abcde\n".repeat(lines);
+    let said = run_with_input(&mut run(&["--rm", "-i"], &["cat"]), many.as_bytes());
     assert!(said.success().stdout == many, "something was lost");
 
-    let mut pty = Pty::spawn(&mut docker.run_command(&["--rm", "-it"], &["sh"]));
+    let mut pty = Pty::spawn(&mut run(&["--rm", "-it"], &["sh"]));
     pty.expect("# ");
     pty.send("tty\n");
     pty.expect("/dev/pts/0");
     resized(&mut pty);
     pty.send("exit 3\n");
     assert_eq!(pty.wait_exit(), 3);
+}
+
+pub(crate) fn commands(docker: &Docker) {
+    streams(1 << 16, |flags, args| docker.run_command(flags, args));
 
     docker.detach(&["--env", "IN=it"], "main", TOLD);
     docker.wait_logs("main", "up\n");

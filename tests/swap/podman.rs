@@ -8,7 +8,7 @@ use gantry_tests::limits::limits;
 use gantry_tests::podman::Podman;
 use serde_json::Value;
 
-use crate::docker::{TOLD, resized, stands_still};
+use crate::docker::{TOLD, stands_still, streams};
 
 /// `podman run --rm`, of a shell.
 #[track_caller]
@@ -44,26 +44,7 @@ fn wait_logs(podman: &Podman, name: &str, wanted: &str) {
 }
 
 pub(crate) fn commands(podman: &Podman) {
-    let script = ["sh", "-c", "echo out; echo err >&2; cat; exit 7"];
-    let said = run_with_input(&mut podman.run_command(&["--rm", "-i"], &script), b"in\n").code(7);
-    assert_eq!(
-        (said.stdout.as_str(), said.stderr.as_str()),
-        ("out\nin\n", "err\n")
-    );
-    let many = "0123456789abcde\n".repeat(1 << 12);
-    let said = run_with_input(
-        &mut podman.run_command(&["--rm", "-i"], &["cat"]),
-        many.as_bytes(),
-    );
-    assert!(said.success().stdout == many, "something was lost");
-
-    let mut pty = Pty::spawn(&mut podman.run_command(&["--rm", "-it"], &["sh"]));
-    pty.expect("# ");
-    pty.send("tty\n");
-    pty.expect("/dev/pts/0");
-    resized(&mut pty);
-    pty.send("exit 3\n");
-    assert_eq!(pty.wait_exit(), 3);
+    streams(1 << 12, |flags, args| podman.run_command(flags, args));
 
     detach(podman, &["--env", "IN=it"], "main", TOLD);
     wait_logs(podman, "main", "up\n");
